@@ -1,0 +1,52 @@
+# One-line targets. A fresh clone needs Python 3.11 or newer and make, nothing else.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+GENERATED := client/gradmesh/v1
+
+.PHONY: setup oracle demo test lint format types proto proto-check bench examples clean ci
+
+setup: $(READY) ## Make the virtual environment and install everything but torch.
+
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "gradmesh needs Python 3.11 or newer; set PYTHON=/path/to/python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[cluster,dev]'
+	@touch $@
+
+oracle: $(READY) ## Add torch, which the tests then compare with.
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[oracle]'
+
+demo: $(READY) ## Serve with two workers, run the tutorial, train on digits, split a big regression.
+	$(BIN)/python examples/demo.py
+
+test: $(READY) ## Every test; those that compare with torch run when it is installed.
+	$(BIN)/python -m pytest -n 2
+
+lint: $(READY)
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+format: $(READY)
+	$(BIN)/ruff check --fix . && $(BIN)/ruff format .
+
+types: $(READY)
+	$(BIN)/mypy
+
+proto: $(READY) ## Regenerate the committed stubs.
+	$(BIN)/python -m grpc_tools.protoc -Iproto --plugin=protoc-gen-mypy=$(BIN)/protoc-gen-mypy --plugin=protoc-gen-mypy_grpc=$(BIN)/protoc-gen-mypy_grpc --python_out=client --grpc_python_out=client --mypy_out=client --mypy_grpc_out=client proto/gradmesh/v1/*.proto
+
+proto-check: $(READY) ## The contract lints and the committed stubs are what it generates.
+	$(BIN)/python tests/house/stubs_fresh.py && $(BIN)/buf lint proto
+
+bench: $(READY) ## Timings and peak memory, beside PyTorch when it is installed.
+	$(BIN)/python benchmarks/bench.py
+
+examples: $(READY) ## Every example, as CI runs them.
+	$(BIN)/python examples/demo.py && $(BIN)/python examples/custom_function.py
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+ci:
+	bash .ci/run
