@@ -1,0 +1,7 @@
+"""Rows: linear."""
+
+from __future__ import annotations
+
+from tests.ops.rows import Row
+
+ROWS: tuple[Row, ...] = ()

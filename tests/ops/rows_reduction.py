@@ -1,0 +1,7 @@
+"""Rows: reduction."""
+
+from __future__ import annotations
+
+from tests.ops.rows import Row
+
+ROWS: tuple[Row, ...] = ()

@@ -1,0 +1,59 @@
+"""The op test table: one row per op of the engine's table, by topic."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from gradmesh_engine.ops import TABLE
+
+from tests.ops import (
+    rows_creation,
+    rows_index,
+    rows_linear,
+    rows_nn,
+    rows_pointwise,
+    rows_reduction,
+    rows_shape,
+)
+from tests.ops.rows import Row
+
+ROWS: tuple[Row, ...] = (
+    *rows_pointwise.ROWS,
+    *rows_reduction.ROWS,
+    *rows_linear.ROWS,
+    *rows_shape.ROWS,
+    *rows_index.ROWS,
+    *rows_nn.ROWS,
+    *rows_creation.ROWS,
+)
+
+BY_OP: dict[str, Row] = {row.op: row for row in ROWS}
+
+# Rows of ops that do not exist are reported once, by test_table.
+KNOWN: tuple[Row, ...] = tuple(row for row in ROWS if row.op in TABLE)
+
+
+def _parameters(rows: tuple[Row, ...], field: str = "samples") -> list[Any]:
+    """(row, sample) pairs with readable, unique ids."""
+    pairs, seen = [], set()
+    for row in rows:
+        for sample in getattr(row, field):
+            name = f"{row.op} {sample}"
+            while name in seen:
+                name += "'"
+            seen.add(name)
+            pairs.append(pytest.param(row, sample, id=name))
+    return pairs
+
+
+SAMPLES = _parameters(KNOWN)
+SPECIALS = _parameters(KNOWN, "specials")
+ERRORS = _parameters(KNOWN, "errors")
+BY_ROW = [pytest.param(row, id=row.op) for row in KNOWN]
+
+
+def unsplit_reason(op: str, split: str) -> str:
+    """Why a split that happens to work need not be in the op's axis rule, "" when there is no reason."""
+    row = BY_OP.get(op)
+    return row.unsplit.get(split, "") if row else ""
