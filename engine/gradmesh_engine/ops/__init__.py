@@ -1,6 +1,13 @@
 """The op table. Importing this package declares every op."""
 
+from gradmesh_engine.ops import creation as _creation  # noqa: F401
+from gradmesh_engine.ops import indexing as _indexing  # noqa: F401
+from gradmesh_engine.ops import layout as _layout  # noqa: F401
+from gradmesh_engine.ops import contract as _contract  # noqa: F401
 from gradmesh_engine.ops import pointwise as _pointwise  # noqa: F401
+from gradmesh_engine.ops import reduce as _reduce  # noqa: F401
+from gradmesh_engine.ops import smooth as _smooth  # noqa: F401
+from gradmesh_engine.ops import markers as _markers  # noqa: F401
 from gradmesh_engine.ops.base import TABLE, Attr, Composite, Factor, Op, Primitive, Site, lookup, primitive_of
 
 __all__ = ["TABLE", "Attr", "Composite", "Factor", "Op", "Primitive", "Site", "lookup", "primitive_of"]

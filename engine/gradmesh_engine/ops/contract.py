@@ -1,0 +1,227 @@
+"""Contractions: one primitive of two operands, and every product of matrices composed of it."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+
+from gradmesh_engine.builder import V
+from gradmesh_engine.errors import AttributeTypeError, DTypeError, ShapeError
+from gradmesh_engine.graph import AttrValue, TensorSpec
+from gradmesh_engine.ops.base import Attr, Factor, Primitive, Site, Specs, declare
+from gradmesh_engine.ops.pointwise import Run, conjugate, in_float32
+
+# --- the equation ---------------------------------------------------------------------------------
+
+_EQUATION = re.compile(r"[A-Za-z]*,[A-Za-z]*->[A-Za-z]*")
+
+
+class Equation(NamedTuple):
+    """The labels of the two operands and of the result, one letter per dim."""
+
+    a: str
+    b: str
+    out: str
+
+
+@lru_cache(maxsize=4096)
+def parse_equation(spec: str) -> Equation:
+    """The labels in "bij,bjk->bik". Raises AttributeTypeError.
+
+    A label occurs at most once in each of the three; one that is summed is in both operands.
+    """
+    if not _EQUATION.fullmatch(spec):
+        raise AttributeTypeError("not an equation of two operands", expected='letters like "ij,jk->ik"', got=spec)
+    operands, out = spec.split("->")
+    a, b = operands.split(",")
+    for labels in (a, b, out):
+        if len(set(labels)) != len(labels):
+            raise AttributeTypeError("a label occurs twice in one operand", got=spec, remedy="take the diagonal first")
+    if set(out) - set(a) - set(b):
+        raise AttributeTypeError("a label of the result is in no operand", got=spec)
+    if (set(a) ^ set(b)) - set(out):
+        raise AttributeTypeError("a summed label is in one operand only", got=spec, remedy="sum over it first")
+    return Equation(a, b, out)
+
+
+def _sizes(specs: Specs, equation: Equation) -> dict[str, int]:
+    sizes: dict[str, int] = {}
+    for operand, labels in zip(specs, equation, strict=False):
+        if operand.ndim != len(labels):
+            raise ShapeError(
+                "an operand has another number of dims than its labels", expected=labels, got=str(list(operand.shape))
+            )
+        for label, size in zip(labels, operand.shape, strict=True):
+            if sizes.setdefault(label, size) != size:
+                raise ShapeError(
+                    f"dim {label!r} has size {sizes[label]} in one operand and {size} in the other",
+                    expected=",".join(equation[:2]),
+                    got=" and ".join(str(list(s.shape)) for s in specs),
+                )
+    return sizes
+
+
+def _spec(specs: Specs, spec: str) -> TensorSpec:
+    equation = parse_equation(spec)
+    sizes = _sizes(specs, equation)
+    a, b = specs
+    if a.dtype != b.dtype:
+        raise DTypeError(
+            f"expected both operands to have the same dtype, but got: {a.dtype.name} != {b.dtype.name}",
+            expected=a.dtype.name,
+            got=b.dtype.name,
+            remedy="cast one operand",
+        )
+    return TensorSpec(tuple(sizes[label] for label in equation.out), a.dtype)
+
+
+def _axes(specs: Specs, out: TensorSpec, spec: str) -> list[Factor]:
+    def find(labels: str, label: str) -> int | None:
+        at = labels.find(label)
+        return at if at >= 0 else None
+
+    a, b, result = parse_equation(spec)
+    factors = [Factor((find(a, label), find(b, label)), i) for i, label in enumerate(result)]
+    factors += [Factor((i, b.index(label)), None, "sum") for i, label in enumerate(a) if label not in result]
+    return factors
+
+
+def _cost(specs: Specs, out: TensorSpec, attrs: Mapping[str, AttrValue]) -> float:
+    equation = parse_equation(str(attrs["spec"]))
+    every = math.prod(_sizes(specs, equation).values())
+    return float(every if every == out.size else 2 * every)
+
+
+# --- the kernel -----------------------------------------------------------------------------------
+
+
+class _Layout(NamedTuple):
+    """How one array is seen by matmul: transposed by `order`, then reshaped to `shape`."""
+
+    order: tuple[int, ...] | None
+    shape: tuple[int, ...] | None
+
+    def of(self, array: np.ndarray) -> np.ndarray:
+        if self.order is not None:
+            array = array.transpose(self.order)
+        return array if self.shape is None else array.reshape(self.shape)
+
+
+def _layout(labels: str, groups: Sequence[Sequence[str]], sizes: Mapping[str, int]) -> _Layout:
+    """See an array labelled `labels` with one dim per group of labels; labels it lacks have size 1."""
+    own = [[label for label in group if label in labels] for group in groups]
+    order = tuple(labels.index(label) for group in own for label in group)
+    shape = tuple(math.prod(sizes[label] for label in group) for group in own)
+    plain = tuple(sizes[labels[i]] for i in order)
+    return _Layout(None if order == tuple(range(len(order))) else order, None if shape == plain else shape)
+
+
+def _matmul_groups(equation: Equation) -> tuple[bool, list[Sequence[str]], Sequence[str], Sequence[str], Sequence[str]]:
+    """Whether to swap the operands, and the labels of matmul's batch dims, rows, summed dim and columns."""
+    a, b, out = equation
+    batch = [label for label in out if label in a and label in b]
+    rows = [label for label in out if label not in b]
+    columns = [label for label in out if label not in a]
+    summed = [label for label in a if label not in out]
+    whole = "".join(batch + rows + columns)
+    swapped = "".join(batch + columns + rows)
+    if out == whole:
+        return False, [[label] for label in batch], rows, summed, columns
+    if out == swapped:
+        return True, [[label] for label in batch], columns, summed, rows
+    # The result interleaves the groups: all but its last row and column label become batch dims.
+    swap = bool(rows) and out.index(rows[-1]) > max((out.index(label) for label in columns), default=-1)
+    if swap:
+        rows, columns = columns, rows
+    last = {*rows[-1:], *columns[-1:]}
+    return swap, [[label] for label in out if label not in last], rows[-1:], summed, columns[-1:]
+
+
+def _blas_ready(x: np.ndarray) -> np.ndarray:
+    """`x`, or a copy where matmul would leave BLAS for its scalar loop."""
+    item = x.itemsize
+    rows, columns = x.shape[-2:]
+    step_row, step_column = x.strides[-2:]
+    if step_column == item and step_row % item == 0 and step_row >= columns * item:
+        return x
+    if step_row == item and step_column % item == 0 and step_column >= rows * item:
+        return x
+    return np.ascontiguousarray(x)
+
+
+def _product(site: Site, equation: Equation, sizes: Mapping[str, int]) -> Run:
+    """Nothing is summed: a broadcast product."""
+    groups = [[label] for label in equation.out]
+    first, second = (_layout(labels, groups, sizes) for labels in equation[:2])
+    return lambda a, b, out: np.multiply(first.of(a), second.of(b), out=out)
+
+
+@in_float32
+def _kernel(site: Site) -> Run:
+    equation = parse_equation(str(site.attrs["spec"]))
+    sizes = _sizes(site.ins, equation)
+    if len(equation.out) == len(sizes):
+        return _product(site, equation, sizes)
+    swap, batch, rows, summed, columns = _matmul_groups(equation)
+    left, right = (equation.b, equation.a) if swap else (equation.a, equation.b)
+    if math.prod(sizes[label] for label in right) > math.prod(sizes[label] for label in left):
+        # The larger operand is the one not to copy when summed dims are merged.
+        summed = [label for label in right if label in summed]
+    else:
+        summed = [label for label in left if label in summed]
+    see_left = _layout(left, [*batch, rows, summed], sizes)
+    see_right = _layout(right, [*batch, summed, columns], sizes)
+    see_out = _layout(equation.out, [*batch, rows, columns], sizes)
+    blas = site.out.dtype.kind in "fc"
+
+    def run(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
+        x, y = see_left.of(b if swap else a), see_right.of(a if swap else b)
+        if blas:
+            x, y = _blas_ready(x), _blas_ready(y)
+        target = see_out.of(out)
+        np.matmul(x, y, out=target)
+        if not np.may_share_memory(target, out):
+            np.copyto(out, target.reshape(out.shape))
+
+    return run
+
+
+def _accumulate(site: Site) -> Run:
+    run = _kernel(site)
+    part = np.empty(site.out.shape, site.out.dtype)
+
+    def add(a: np.ndarray, b: np.ndarray, acc: np.ndarray) -> None:
+        run(a, b, part)
+        np.add(acc, part, out=acc)
+
+    return add
+
+
+def _vjp(g: V, y: V, a: V, b: V, spec: str) -> tuple[V, V]:
+    first, second, out = parse_equation(spec)
+    return (
+        contract(g, conjugate(b), spec=f"{out},{second}->{first}"),
+        contract(conjugate(a), g, spec=f"{first},{out}->{second}"),
+    )
+
+
+contract = declare(
+    Primitive(
+        name="contract",
+        arity=2,
+        attrs={"spec": Attr("str", doc='the labels of each dim, like "bij,bjk->bik"')},
+        grad_name="EinsumBackward0",
+        doc="The sum over the labels missing from the result of the product of both operands.",
+        spec=_spec,
+        kernel=_kernel,
+        accumulate=_accumulate,
+        vjp=_vjp,
+        axes=_axes,
+        cost=_cost,
+    )
+)
