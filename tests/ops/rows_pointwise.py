@@ -1,7 +1,133 @@
-"""Rows: pointwise."""
+"""Rows: pointwise ops, from trivial to hard."""
 
 from __future__ import annotations
 
-from tests.ops.rows import Row
+import numpy as np
+from gradmesh_engine.errors import ArityError, AttributeTypeError, DTypeError, ShapeError
 
-ROWS: tuple[Row, ...] = ()
+from tests.ops.rows import COMPLEX, EVERY, FLOATS, INTS, NUMBERS, WIDE, B, Bad, L, Row, S, Sample, T, row
+
+INF, NAN = float("inf"), float("nan")
+EDGES = L([0.0, -0.0, 1.0, -1.0, INF, -INF, NAN, 1e300, -1e300, 1e-310])
+EDGES_A = L([0.0, -0.0, 0.0, 1.0, INF, INF, -INF, NAN, 1.0, NAN])
+EDGES_B = L([0.0, 0.0, -0.0, INF, INF, -INF, 2.0, 1.0, NAN, NAN])
+
+
+def unary(**options: object) -> tuple[Sample, ...]:
+    """Samples of an op of one operand: matrix, vector, 0-d and empty."""
+    return (S(T(5, 7, **options)), S(T(9, **options)), S(T(**options)), S(T(0, 3, **options)))
+
+
+def binary(**options: object) -> tuple[Sample, ...]:
+    """Samples of an op of two operands, with every way to broadcast."""
+    return (
+        S(T(5, 7, **options), T(5, 7, **options)),
+        S(T(5, 7, **options), T(7, **options)),
+        S(T(5, 1, **options), T(1, 7, **options)),
+        S(T(4, 1, 6, **options), T(5, 1, **options)),
+        S(T(**options), T(6, **options)),
+        S(T(**options), T(**options)),
+        S(T(0, 3, **options), T(3, **options)),
+        S(T(0, 3, **options), T(1, 1, **options)),
+    )
+
+
+def unary_row(op: str, *, low: float = -2.0, high: float = 2.0, kinks: tuple[float, ...] = (), **fields: object) -> Row:
+    fields.setdefault("dtypes", NUMBERS)
+    fields.setdefault("specials", (S(EDGES),))
+    fields.setdefault("errors", (Bad(S(T(3), T(3)), ArityError), Bad(S(T(3), colour=1), AttributeTypeError)))
+    return row(op, *unary(low=low, high=high, kinks=kinks), **fields)
+
+
+def binary_row(op: str, *, samples: tuple[Sample, ...] | None = None, **fields: object) -> Row:
+    fields.setdefault("dtypes", NUMBERS)
+    fields.setdefault("promotes", True)
+    fields.setdefault("specials", (S(EDGES_A, EDGES_B),))
+    fields.setdefault(
+        "errors",
+        (
+            Bad(S(T(3), T(4)), ShapeError, "must match the size"),
+            Bad(S(T(2, 3), T(3, 2)), ShapeError),
+            Bad(S(T(3)), ArityError),
+        ),
+    )
+    return row(op, *(samples or binary()), **fields)
+
+
+def comparison(op: str) -> Row:
+    same = L([1.0, 2.0, NAN, INF, -0.0]), L([1.0, 3.0, NAN, INF, 0.0])
+    dtypes = EVERY if op in ("eq", "ne") else (*FLOATS, *INTS, "bool")
+    return binary_row(op, dtypes=dtypes, specials=(S(*same), S(EDGES_A, EDGES_B)))
+
+
+ROWS: tuple[Row, ...] = (
+    # --- arithmetic -------------------------------------------------------------------------------
+    binary_row("add", dtypes=EVERY),
+    binary_row("sub"),
+    binary_row("mul", dtypes=EVERY),
+    binary_row("div", samples=binary(low=0.5, high=2.0), specials=(S(EDGES_A, EDGES_B),)),
+    unary_row("neg"),
+    unary_row("abs", kinks=(0.0,)),
+    unary_row("sign", kinks=(0.0,), dtypes=(*FLOATS, *INTS, "bool")),
+    unary_row("square"),
+    unary_row("reciprocal", low=0.4, high=3.0),
+    unary_row("positive") if False else unary_row("detach_") if False else unary_row("relu", kinks=(0.0,), dtypes=(*FLOATS, *INTS)),
+    # --- comparison and choice --------------------------------------------------------------------
+    *(comparison(op) for op in ("eq", "ne", "lt", "le", "gt", "ge")),
+    binary_row("minimum", dtypes=(*FLOATS, *INTS, "bool")),
+    binary_row("maximum", dtypes=(*FLOATS, *INTS, "bool")),
+    row(
+        "where",
+        S(B(5, 7), T(5, 7), T(5, 7)),
+        S(B(5, 1), T(7), T(5, 7)),
+        S(B(7), T(), T(5, 1)),
+        S(B(), T(6), T()),
+        S(B(0, 3), T(3), T(1, 1)),
+        dtypes=EVERY,
+        specials=(S(L([True] * 5 + [False] * 5, dtype="bool", fixed=True), EDGES_A, EDGES_B),),
+        errors=(Bad(S(B(3), T(4), T(3)), ShapeError), Bad(S(B(3), T(3)), ArityError)),
+    ),
+    # --- logic ------------------------------------------------------------------------------------
+    unary_row("logical_not", dtypes=EVERY),
+    *(binary_row(op, dtypes=EVERY) for op in ("logical_and", "logical_or", "logical_xor")),
+    *(unary_row(op, dtypes=EVERY) for op in ("isnan", "isinf", "isfinite")),
+    # --- exponentials and logarithms --------------------------------------------------------------
+    unary_row("exp", dtypes=EVERY, specials=(S(EDGES), S(L([710.0, -745.0, 88.0])))),
+    unary_row("expm1", dtypes=(*FLOATS, *INTS)),
+    unary_row("log", low=0.2, high=4.0),
+    unary_row("log1p", low=-0.6, high=4.0, dtypes=(*FLOATS, *INTS)),
+    unary_row("log2", low=0.2, high=4.0),
+    unary_row("log10", low=0.2, high=4.0),
+    unary_row("sqrt", low=0.2, high=4.0),
+    unary_row("rsqrt", low=0.2, high=4.0),
+    row(
+        "pow",
+        *binary(low=0.3, high=2.0),
+        ref=lambda t, a, b: t.pow(a, b),
+        dtypes=(*FLOATS, *COMPLEX),
+        promotes=True,
+        specials=(S(EDGES_A, EDGES_B), S(L([-2.0, -2.0, 0.0, 0.0]), L([3.0, 0.5, -1.0, 0.0]))),
+        errors=(Bad(S(T(3), T(4)), ShapeError),),
+    ),
+    # --- trigonometry -----------------------------------------------------------------------------
+    unary_row("sin"),
+    unary_row("cos"),
+    unary_row("tan", low=-1.2, high=1.2),
+    unary_row("tanh", specials=(S(EDGES), S(L([20.0, -20.0, 1e-9])))),
+    unary_row("sinh"),
+    unary_row("cosh"),
+    unary_row("asin", low=-0.9, high=0.9),
+    unary_row("acos", low=-0.9, high=0.9),
+    unary_row("atan", low=-0.9, high=0.9),
+    binary_row("atan2", samples=binary(low=0.3), dtypes=(*FLOATS, *INTS)),
+    # --- activations ------------------------------------------------------------------------------
+    unary_row("sigmoid", specials=(S(EDGES), S(L([-800.0, 800.0, -40.0, 40.0])))),
+    unary_row("erf", dtypes=(*FLOATS, *INTS), specials=(S(EDGES), S(L([-7.0, -3.0, 0.5, 0.84375, 1.25, 2.857, 6.0])))),
+    unary_row("erfc", dtypes=(*FLOATS, *INTS)),
+    # --- rounding ---------------------------------------------------------------------------------
+    *(unary_row(op, kinks=(-1.0, 0.0, 1.0, -1.5, -0.5, 0.5, 1.5), dtypes=(*FLOATS, *INTS)) for op in ("floor", "ceil", "round", "trunc")),
+    # --- complex parts ----------------------------------------------------------------------------
+    unary_row("conj", dtypes=EVERY, ref=lambda t, x: t.conj(x).resolve_conj()),
+)
+__all__ = ["ROWS"]
+_ = (np, WIDE, DTypeError)

@@ -1,0 +1,68 @@
+"""Imports go one way: engine <- client <- server, engine <- worker <- server; only the worker knows ray."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.house.sources import PACKAGES, modules
+
+# What each package may import besides the standard library and itself.
+MAY_IMPORT = {
+    "gradmesh_engine": {"numpy", "scipy", "ml_dtypes", "threadpoolctl"},
+    "gradmesh": {"gradmesh_engine", "numpy", "ml_dtypes", "grpc", "google", "tqdm", "threadpoolctl"},
+    "gradmesh_worker": {"gradmesh_engine", "numpy", "ml_dtypes", "ray", "threadpoolctl"},
+    "gradmesh_server": {
+        "gradmesh_engine", "gradmesh", "gradmesh_worker", "numpy", "ml_dtypes", "threadpoolctl",
+        "grpc", "google", "grpc_health", "grpc_reflection", "grpc_status",
+    },
+}  # fmt: skip
+
+# The coordinator shares the client's codec and stubs, and nothing else of it.
+SHARED_WITH_SERVER = ("gradmesh.v1", "gradmesh._codec", "gradmesh._blobs", "gradmesh._wire")
+
+
+def imported(package: str, name: str, path: Path) -> Iterator[tuple[str, int]]:
+    """Every module a file imports, wherever in the file, with the line."""
+    for node in ast.walk(ast.parse(path.read_text(), str(path))):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name, node.lineno
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                parts = name.split(".") if path.name == "__init__.py" else name.split(".")[:-1]
+                parts = parts[: len(parts) - (node.level - 1)]
+                base = ".".join([*parts, base]).rstrip(".")
+            for alias in node.names:
+                yield f"{base}.{alias.name}", node.lineno
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_package_imports_only_what_it_may(package: str) -> None:
+    allowed = MAY_IMPORT[package] | {package} | sys.stdlib_module_names
+    wrong = [
+        f"{path.name}:{line} imports {target}"
+        for name, path in modules(package)
+        for target, line in imported(package, name, path)
+        if target.split(".")[0] not in allowed
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_the_server_uses_only_the_codec_and_stubs_of_the_client() -> None:
+    wrong = [
+        f"{path.name}:{line} imports {target}"
+        for name, path in modules("gradmesh_server")
+        for target, line in imported("gradmesh_server", name, path)
+        if target.split(".")[0] == "gradmesh" and not target.startswith(SHARED_WITH_SERVER)
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_there_is_something_to_check() -> None:
+    assert {package for package in PACKAGES if any(modules(package))} == set(PACKAGES)
