@@ -44,7 +44,7 @@ class ErrorDetail(_message.Message):
       InvalidRequestError   INVALID_ARGUMENT    the request is wrong in another way
       OutOfRangeError       OUT_OF_RANGE        an index value outside its dim, found while running
       GraphNotFoundError    NOT_FOUND           send the graph itself
-      BlobNotFoundError     NOT_FOUND           upload the tensor; `digests` says which
+      BlobNotFoundError     NOT_FOUND           upload the tensor; `got` names it in hex
       NotFoundError         NOT_FOUND           something else is not there
       GraphTooLargeError    RESOURCE_EXHAUSTED  more nodes or bytes than Limits allow
       MemoryLimitError      RESOURCE_EXHAUSTED  more memory than Limits allow
@@ -69,7 +69,6 @@ class ErrorDetail(_message.Message):
     EXPECTED_FIELD_NUMBER: _builtins.int
     GOT_FIELD_NUMBER: _builtins.int
     REMEDY_FIELD_NUMBER: _builtins.int
-    DIGESTS_FIELD_NUMBER: _builtins.int
     error: _builtins.str
     """Name of the class, from the table above."""
     message: _builtins.str
@@ -86,10 +85,6 @@ class ErrorDetail(_message.Message):
     """What was given, or empty."""
     remedy: _builtins.str
     """What to do about it, or empty."""
-    @_builtins.property
-    def digests(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
-        """For BlobNotFoundError: digests and handles the server does not hold."""
-
     def __init__(
         self,
         *,
@@ -101,11 +96,10 @@ class ErrorDetail(_message.Message):
         expected: _builtins.str = ...,
         got: _builtins.str = ...,
         remedy: _builtins.str = ...,
-        digests: _abc.Iterable[_builtins.bytes] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["digests", b"digests", "error", b"error", "expected", b"expected", "got", b"got", "message", b"message", "node", b"node", "op", b"op", "remedy", b"remedy", "source", b"source"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "expected", b"expected", "got", b"got", "message", b"message", "node", b"node", "op", b"op", "remedy", b"remedy", "source", b"source"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
