@@ -1,0 +1,98 @@
+"""Plan a graph of primitives: pick the split axis, cut stages, fix blocks and groups."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from gradmesh_engine.graph import Graph
+from gradmesh_engine.ops import primitive_of
+from gradmesh_engine.plan.axes import Axis, candidate_axes, factors_of
+from gradmesh_engine.plan.blocks import choose_split, live_bytes
+from gradmesh_engine.plan.stages import Cut, cut
+from gradmesh_engine.plan.text import plan_text
+from gradmesh_engine.plan.types import Partial, Plan, Slot, Split, Stage
+
+__all__ = ["Partial", "Plan", "Slot", "Split", "Stage", "plan", "plan_text"]
+
+SMALL_BYTES: Final = 256 << 10
+"""Graphs that touch less than this run whole: they are in cache anyway."""
+
+MEMORY_COST: Final = 0.5
+"""Adds' worth of time per byte that goes through main memory (0.25 ns against 0.11 ns, 4 bytes)."""
+
+CACHE_COST: Final = 0.05
+"""The same for a byte that stays in cache."""
+
+
+def plan(graph: Graph) -> Plan:
+    """The plan of a graph of primitives without dead code. Deterministic in the graph alone."""
+    costs = _node_costs(graph)
+    moved = _node_bytes(graph)
+    flops = sum(costs)
+    touched = sum(moved)
+    rules = factors_of(graph)
+    best = cut(graph, rules, None)
+    axis: Axis | None = None
+    if touched > SMALL_BYTES:
+        best_cost = _cost(graph, best, costs, moved)
+        for candidate in candidate_axes(graph, rules):
+            if candidate.length < 2:
+                continue
+            tried = cut(graph, rules, candidate)
+            if not any(stage.body for stage in tried.stages):
+                continue
+            cost = _cost(graph, tried, costs, moved)
+            if cost < best_cost:
+                best, best_cost, axis = tried, cost, candidate
+    split = None
+    if axis is not None:
+        split = choose_split(graph, best, axis.length)
+    return Plan(graph, split, best.dims, best.stages, flops, _peak(graph, best, split), touched)
+
+
+def _node_costs(graph: Graph) -> list[float]:
+    specs = graph.specs
+    return [
+        primitive_of(node.op).cost(tuple(specs[i] for i in node.inputs), node.outputs[0], dict(node.attrs))
+        for node in graph.nodes
+    ]
+
+
+def _node_bytes(graph: Graph) -> list[int]:
+    specs = graph.specs
+    return [
+        0
+        if primitive_of(node.op).view is not None
+        else node.outputs[0].nbytes + sum(specs[i].nbytes for i in node.inputs)
+        for node in graph.nodes
+    ]
+
+
+def _cost(graph: Graph, tried: Cut, costs: list[float], moved: list[int]) -> float:
+    """Estimated time of a cut, in adds."""
+    total = 0.0
+    for stage in tried.stages:
+        for index in stage.whole:
+            total += costs[index] + MEMORY_COST * moved[index]
+        for index in stage.body:
+            total += costs[index] + CACHE_COST * moved[index]
+        for slot in (*stage.reads, *stage.stores):
+            total += MEMORY_COST * graph.specs[slot.value].nbytes
+    return total
+
+
+def _peak(graph: Graph, best: Cut, split: Split | None) -> int:
+    """Planned bytes beyond inputs and outputs: what is stored between stages, partials and buffers."""
+    outputs = set(graph.outputs)
+    stored = sum(graph.specs[v].nbytes for v in best.stored if v not in outputs)
+    peak = 0
+    for stage in best.stages:
+        live = 0
+        if split is not None and stage.body:
+            per_row = live_bytes(graph, stage.body, stage.reads, (), split.length)
+            live = int(per_row * split.block)
+            levels = max(1, split.groups.bit_length())
+            live += levels * sum(graph.specs[p.value].nbytes for p in stage.partials)
+        whole = int(live_bytes(graph, stage.whole, (), stage.results, 1))
+        peak = max(peak, live, whole - sum(graph.specs[v].nbytes for v in stage.results if v in outputs))
+    return stored + peak

@@ -1,0 +1,78 @@
+"""Sizes: rows per block, blocks per group, planned bytes. Rules of the graph and its shapes only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from gradmesh_engine.graph import Graph
+from gradmesh_engine.ops import primitive_of
+from gradmesh_engine.plan.stages import Cut
+from gradmesh_engine.plan.types import Slot, Split
+
+BLOCK_BYTES: Final = 1 << 20
+"""Bytes of live values a block may have: they stay in a core's own cache."""
+
+MOST_GROUPS: Final = 128
+"""More groups balance better and cost more partials; a group is the unit of placing and retrying."""
+
+PARTIAL_BYTES: Final = 256 << 20
+"""Bytes all groups' partials may have together before groups grow larger instead."""
+
+LEAST_ROWS_BYTES: Final = 64
+"""A contiguous run of a split dim should be at least this long."""
+
+
+def live_bytes(graph: Graph, body: Iterable[int], reads: Sequence[Slot], keep: Iterable[int], length: int) -> float:
+    """Most bytes per row alive at once while a body runs; values of no split dim do not count."""
+    order = list(body)
+    first = len(graph.inputs)
+    split_reads = {slot.value: slot for slot in reads if slot.dim is not None}
+    made = {first + index for index in order}
+    last_use: dict[int, int] = {}
+    for step, index in enumerate(order):
+        for i in graph.nodes[index].inputs:
+            last_use[i] = step
+    for value in keep:
+        last_use[value] = len(order)
+
+    def row_bytes(value: int) -> float:
+        return graph.specs[value].nbytes / length
+
+    alive: dict[int, float] = {}
+    peak = now = 0.0
+    for step, index in enumerate(order):
+        node = graph.nodes[index]
+        for i in node.inputs:
+            if i in split_reads and i not in alive:
+                alive[i] = row_bytes(i)
+                now += alive[i]
+        value = first + index
+        if primitive_of(node.op).view is None and value in made:
+            # A reduction's partial is not per row, but one is alive all the time.
+            alive[value] = row_bytes(value)
+            now += alive[value]
+        peak = max(peak, now)
+        for i in [v for v in alive if last_use.get(v, -1) <= step]:
+            now -= alive.pop(i)
+    return peak
+
+
+def choose_split(graph: Graph, cut: Cut, length: int) -> Split:
+    """Rows per block so that a block's live values fit the cache; groups so that partials stay few."""
+    per_row = 1.0
+    partial_bytes = 0
+    for stage in cut.stages:
+        partials = {p.value for p in stage.partials}
+        body = [i for i in stage.body if len(graph.inputs) + i not in partials]
+        per_row = max(per_row, live_bytes(graph, body, stage.reads, (s.value for s in stage.stores), length))
+        partial_bytes = max(partial_bytes, sum(graph.specs[v].nbytes for v in partials))
+    rows = max(1, int(BLOCK_BYTES / per_row))
+    if rows >= length:
+        block = length
+    else:
+        block = 1 << (rows.bit_length() - 1)
+    blocks = -(-length // block)
+    most = max(8, min(MOST_GROUPS, PARTIAL_BYTES // max(partial_bytes, 1)))
+    per_group = -(-blocks // most)
+    return Split(length, block, per_group, -(-blocks // per_group))

@@ -1,0 +1,252 @@
+"""Cut a graph into stages along one axis.
+
+A node is *split* when it runs block by block, *whole* when it runs once. A reduction over the axis
+is a partial until its stage ends; whatever needs its value belongs to a later stage. A split value
+that a later stage needs is computed again there when a short chain of cheap ops gives it, and
+stored otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from gradmesh_engine.graph import Graph
+from gradmesh_engine.ops import Factor, primitive_of
+from gradmesh_engine.plan.axes import Axis
+from gradmesh_engine.plan.types import Partial, Slot, Stage
+
+RECOMPUTE_COST: Final = 24.0
+"""Adds per element up to which a chain of cheap ops is computed again rather than stored."""
+
+
+@dataclass(frozen=True)
+class Cut:
+    """The outcome: stages, and where every value lives.
+
+    Attributes:
+        stages: in order.
+        dims: for each value its dim along the axis, None for whole values.
+        stored: split values that are kept complete.
+        body_runs: for every node in how many stages' bodies it runs.
+    """
+
+    stages: tuple[Stage, ...]
+    dims: tuple[int | None, ...]
+    stored: frozenset[int]
+    body_runs: tuple[int, ...]
+
+
+def _governing(
+    graph: Graph, node: int, factors: Sequence[Factor], dims: Sequence[int | None]
+) -> tuple[bool, Factor | None]:
+    """Whether a node meets the axis at all, and the one factor along which it can be cut."""
+    inputs = graph.nodes[node].inputs
+    result = graph.first_values[node]
+    on_axis = [dims[i] for i in inputs]
+    if dims[result] is None and all(d is None for d in on_axis):
+        return False, None
+    for factor in factors:
+        if dims[result] is not None and factor.result != dims[result]:
+            continue
+        if dims[result] is None and factor.result is not None:
+            continue
+        if factor.kind != "map" and factor.result is not None:
+            continue
+        if all(have == along for have, along in zip(on_axis, factor.operands, strict=True)):
+            return True, factor
+    return True, None
+
+
+@dataclass
+class _Draft:
+    body: set[int] = field(default_factory=set)
+    reads: dict[int, Slot] = field(default_factory=dict)
+    whole: set[int] = field(default_factory=set)
+    partials: dict[int, Partial] = field(default_factory=dict)
+    stores: set[int] = field(default_factory=set)
+
+
+def cut(graph: Graph, rules: Sequence[Sequence[Factor]], axis: Axis | None) -> Cut:
+    """The stages of `graph` split along `axis`; without one, a single stage that runs whole."""
+    first = len(graph.inputs)
+    count = len(graph.specs)
+    dims: list[int | None] = [None] * count
+    length = 1
+    if axis is not None:
+        length = axis.length
+        for value, dim in axis.dims.items():
+            dims[value] = dim
+    governing: list[Factor | None] = []
+    split: list[bool] = []
+    for index in range(len(graph.nodes)):
+        meets, factor = _governing(graph, index, rules[index], dims)
+        split.append(factor is not None)
+        governing.append(factor)
+    # What a whole node makes is complete, whatever its dims: the body reads it slice by slice.
+    level = [0] * count  # whole values: the stage at which they are ready; split ones: their home stage
+    is_split = [False] * count
+    for index, node in enumerate(graph.nodes):
+        value = first + index
+        ready = 0
+        for i in node.inputs:
+            at = level[i]
+            if is_split[i] and not split[index]:
+                at += 1  # a whole node waits for the last block
+            ready = max(ready, at)
+        factor = governing[index]
+        if factor is not None and factor.result is None:
+            level[value] = ready + 1  # combined when the stage ends
+        else:
+            level[value] = ready
+            is_split[value] = factor is not None
+    home = _homes(graph, governing, level, is_split)
+    last = max([0, *home])
+    drafts = [_Draft() for _ in range(last + 1)]
+    chain = _chain_costs(graph, split, is_split)
+    stored: set[int] = set()
+
+    def store(value: int) -> None:
+        if value not in stored:
+            stored.add(value)
+            drafts[home[value - first]].stores.add(value)
+
+    # Whole nodes and reductions are needed by construction: the graph has no dead code.
+    for value in graph.outputs:
+        if value >= first and is_split[value]:
+            store(value)
+    for index, node in enumerate(graph.nodes):
+        if not split[index]:
+            drafts[home[index]].whole.add(index)
+            for i in node.inputs:
+                if i >= first and is_split[i]:
+                    store(i)
+    for at in range(last, -1, -1):
+        draft = drafts[at]
+        pending = [i for i in range(len(graph.nodes)) if _reduces(governing[i]) and home[i] == at]
+        for index in pending:
+            factor = governing[index]
+            assert factor is not None
+            draft.partials[first + index] = Partial(first + index, factor.kind)
+        pending += [v - first for v in draft.stores]
+        while pending:
+            index = pending.pop()
+            if index in draft.body:
+                continue
+            draft.body.add(index)
+            factor = governing[index]
+            assert factor is not None
+            for i, along in zip(graph.nodes[index].inputs, factor.operands, strict=True):
+                if i < first or not is_split[i]:
+                    dim = along if along is not None and dims[i] is not None else None
+                    scale = 1 if dim is None else graph.specs[i].shape[dim] // length
+                    draft.reads[i] = Slot(i, dim, scale)
+                elif home[i - first] == at or chain[i] <= RECOMPUTE_COST:
+                    pending.append(i - first)
+                else:
+                    store(i)
+                    dim = dims[i]
+                    assert dim is not None
+                    draft.reads[i] = Slot(i, dim, graph.specs[i].shape[dim] // length)
+    return _finish(graph, drafts, dims, length, stored, is_split, first)
+
+
+def _homes(
+    graph: Graph, governing: Sequence[Factor | None], level: Sequence[int], is_split: Sequence[bool]
+) -> list[int]:
+    """The stage of every node: the first that can run it or, for split values, the first that needs it.
+
+    A split value made later than it could be need not be stored until then.
+    """
+    first = len(graph.inputs)
+    never = len(graph.nodes) + 1
+    need = [never] * len(graph.specs)
+    for value in graph.outputs:
+        need[value] = level[value]
+    home = [0] * len(graph.nodes)
+    for index in range(len(graph.nodes) - 1, -1, -1):
+        value = first + index
+        if _reduces(governing[index]):
+            home[index] = level[value] - 1
+        elif is_split[value]:
+            home[index] = max(level[value], need[value] if need[value] != never else 0)
+        else:
+            home[index] = level[value]
+        at = home[index] if governing[index] is not None else home[index] - 1
+        for i in graph.nodes[index].inputs:
+            need[i] = min(need[i], max(at, 0))
+    return home
+
+
+def _reduces(factor: Factor | None) -> bool:
+    return factor is not None and factor.result is None
+
+
+def _chain_costs(graph: Graph, split: Sequence[bool], is_split: Sequence[bool]) -> list[float]:
+    """For each split value the adds per element of making it from inputs and whole values, by cheap ops only."""
+    first = len(graph.inputs)
+    costs = [0.0] * len(graph.specs)
+    for index, node in enumerate(graph.nodes):
+        value = first + index
+        if not is_split[value]:
+            continue
+        op = primitive_of(node.op)
+        if not op.cheap:
+            costs[value] = float("inf")
+            continue
+        spec = node.outputs[0]
+        own = op.cost(tuple(graph.specs[i] for i in node.inputs), spec, dict(node.attrs)) / max(spec.size, 1)
+        costs[value] = own + sum(costs[i] for i in node.inputs if is_split[i])
+    return costs
+
+
+def _finish(
+    graph: Graph,
+    drafts: Sequence[_Draft],
+    dims: Sequence[int | None],
+    length: int,
+    stored: set[int],
+    is_split: Sequence[bool],
+    first: int,
+) -> Cut:
+    needed_whole: set[int] = set(graph.outputs)
+    runs = [0] * len(graph.nodes)
+    for draft in drafts:
+        for index in draft.whole:
+            needed_whole.update(graph.nodes[index].inputs)
+        needed_whole.update(draft.reads)
+        for index in draft.body:
+            runs[index] += 1
+    stages = []
+    for at, draft in enumerate(drafts):
+        inside = {first + i for i in draft.whole}
+        outside = {i for index in draft.whole for i in graph.nodes[index].inputs} - inside
+        later = set(graph.outputs)
+        for other in drafts[at + 1 :]:
+            later.update(i for index in other.whole for i in graph.nodes[index].inputs)
+        for other in drafts[at:]:
+            later.update(other.reads)
+        stores = []
+        for value in sorted(draft.stores):
+            dim = dims[value]
+            assert dim is not None
+            stores.append(Slot(value, dim, graph.specs[value].shape[dim] // length))
+        stages.append(
+            Stage(
+                index=at,
+                whole=tuple(sorted(draft.whole)),
+                body=tuple(sorted(draft.body)),
+                whole_reads=tuple(sorted(outside)),
+                reads=tuple(draft.reads[v] for v in sorted(draft.reads)),
+                partials=tuple(draft.partials[v] for v in sorted(draft.partials)),
+                stores=tuple(stores),
+                results=tuple(sorted(inside & later)),
+            )
+        )
+    # Dims of values that are only ever whole mean nothing to a run.
+    read_split = {slot.value for stage in stages for slot in stage.reads if slot.dim is not None}
+    live_dims = tuple(
+        dim if is_split[value] or value in read_split else None for value, dim in enumerate(dims)
+    )
+    return Cut(tuple(stages), live_dims, frozenset(stored), tuple(runs))

@@ -1,0 +1,133 @@
+"""The frozen types of a plan."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from gradmesh_engine.graph import Graph, TensorSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """How the split axis is cut. All of it is a rule of the graph and its shapes only.
+
+    Attributes:
+        length: base length of the axis, in rows; a value's own dim may be a multiple of it.
+        block: rows per block.
+        blocks_per_group: blocks per group.
+        groups: number of groups.
+    """
+
+    length: int
+    block: int
+    blocks_per_group: int
+    groups: int
+
+    @property
+    def blocks(self) -> int:
+        """Number of blocks."""
+        return -(-self.length // self.block)
+
+    def group_rows(self, group: int) -> tuple[int, int]:
+        """First row and the row after the last of a group."""
+        rows = self.block * self.blocks_per_group
+        return group * rows, min((group + 1) * rows, self.length)
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """How a stage reads or stores a value.
+
+    Attributes:
+        value: the value's number in the plan's graph.
+        dim: its dim along the split axis, or None when it is read whole.
+        scale: elements of that dim per row.
+    """
+
+    value: int
+    dim: int | None = None
+    scale: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Partial:
+    """A reduction over the split axis.
+
+    Attributes:
+        value: the value's number.
+        kind: how partials combine: "sum", "max", "min" or "prod".
+    """
+
+    value: int
+    kind: str
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Nodes run once, then nodes run block by block.
+
+    Attributes:
+        index: position in the plan.
+        whole: indices of the nodes run once, before the blocks.
+        body: indices of the nodes run per block.
+        whole_reads: values the whole nodes need from outside the stage, complete.
+        reads: how the body reads what is made outside of it.
+        partials: what each group contributes to reductions.
+        stores: split values kept complete: outputs, and what later stages need.
+        results: values of whole nodes that later stages or the outputs need.
+    """
+
+    index: int
+    whole: tuple[int, ...]
+    body: tuple[int, ...]
+    whole_reads: tuple[int, ...]
+    reads: tuple[Slot, ...]
+    partials: tuple[Partial, ...]
+    stores: tuple[Slot, ...]
+    results: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a graph of primitives is run.
+
+    Attributes:
+        graph: the graph, primitives only; its outputs are what a run returns.
+        split: the cut of the split axis, or None when everything runs whole.
+        dims: for each value its dim along the split axis, or None.
+        stages: in order; the last may have an empty body.
+        flops: floating point operations, in adds.
+        peak_bytes: planned bytes beyond inputs and outputs, for one range at a time.
+        touched_bytes: bytes all nodes read and write, each counted once.
+    """
+
+    graph: Graph
+    split: Split | None
+    dims: tuple[int | None, ...]
+    stages: tuple[Stage, ...]
+    flops: float
+    peak_bytes: int
+    touched_bytes: int
+
+    def scale(self, value: int) -> int:
+        """Elements of the value's split dim per row of the split axis."""
+        dim = self.dims[value]
+        if dim is None or self.split is None:
+            return 1
+        return self.graph.specs[value].shape[dim] // self.split.length
+
+    @cached_property
+    def output_bytes(self) -> int:
+        """Bytes of all outputs."""
+        return sum(self.graph.specs[v].nbytes for v in self.graph.outputs)
+
+    def block_spec(self, value: int, rows: int) -> TensorSpec:
+        """The spec of a value's block of `rows` rows."""
+        spec = self.graph.specs[value]
+        dim = self.dims[value]
+        if dim is None or self.split is None:
+            return spec
+        shape = list(spec.shape)
+        shape[dim] = rows * (shape[dim] // self.split.length)
+        return TensorSpec(tuple(shape), spec.dtype)

@@ -1,0 +1,216 @@
+"""Simplify a graph of primitives: named passes, each a small table, each graph to graph.
+
+The order: markers go first, since they hide structure from every later rule; algebra and folding
+make nodes dead; common subexpressions merge as a graph is re-emitted; dead code goes last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, TypeAlias
+
+import numpy as np
+
+from gradmesh_engine import dtypes
+from gradmesh_engine.builder import Builder, V, constant
+from gradmesh_engine.graph import Graph, Node
+from gradmesh_engine.ops import Site, primitive_of
+from gradmesh_engine.ops.pointwise import pointwise_axes
+
+Rule: TypeAlias = "Callable[[Rewriter, Node, Sequence[V]], V | None]"
+
+
+class Rewriter:
+    """Re-emits a graph node by node, applying at most one rule per node. Final."""
+
+    def __init__(self, graph: Graph, rules: Mapping[str, Rule]) -> None:
+        self.builder = Builder(graph.inputs)
+        values = [self.builder.value(i) for i in range(len(graph.inputs))]
+        for node in graph.nodes:
+            self.builder.origin = node.origin
+            operands = [values[i] for i in node.inputs]
+            rule = rules.get(node.op)
+            value = None if rule is None else rule(self, node, operands)
+            if value is None:
+                inputs = tuple(v.id for v in operands)
+                value = self.builder.append(node.op, inputs, node.attrs, node.outputs[0])
+            values.append(value)
+        self.graph = self.builder.build([values[i] for i in graph.outputs], graph.sources)
+
+    def maker(self, value: V) -> Node | None:
+        """The node that made a value, or None for an input."""
+        index = value.id - self.builder.input_count
+        return self.builder.nodes[index] if index >= 0 else None
+
+    def operand(self, node: Node, index: int = 0) -> V:
+        """The handle on an operand of an already emitted node."""
+        return self.builder.value(node.inputs[index])
+
+    def constant_of(self, value: V) -> complex | None:
+        """The number every element of `value` has, if the graph says so."""
+        while (node := self.maker(value)) is not None:
+            if node.op == "full":
+                number = node.attr("value")
+                assert isinstance(number, (bool, int, float, complex))
+                return number
+            if node.op not in ("expand", "reshape", "permute"):
+                return None
+            value = self.operand(node)
+        return None
+
+
+# --- dead code ------------------------------------------------------------------------------------
+
+
+def dead_code(graph: Graph) -> Graph:
+    """Drop the nodes no output needs."""
+    first = len(graph.inputs)
+    live: set[int] = set()
+    pending = list(graph.outputs)
+    while pending:
+        value = pending.pop()
+        if value >= first and value not in live:
+            live.add(value)
+            pending.extend(graph.nodes[value - first].inputs)
+    if len(live) == len(graph.nodes):
+        return graph
+    renamed = {i: i for i in range(first)}
+    nodes = []
+    for value in sorted(live):
+        node = graph.nodes[value - first]
+        renamed[value] = first + len(nodes)
+        nodes.append(Node(node.op, tuple([renamed[i] for i in node.inputs]), node.attrs, node.outputs, node.origin))
+    return Graph(graph.inputs, tuple(nodes), tuple(renamed[i] for i in graph.outputs), graph.sources)
+
+
+# --- markers --------------------------------------------------------------------------------------
+
+
+def _operand(rw: Rewriter, node: Node, operands: Sequence[V]) -> V:
+    return operands[0]
+
+
+def markers(graph: Graph) -> Graph:
+    """Remove what only told differentiation something. Equal nodes merge as the graph is re-emitted."""
+    return Rewriter(graph, {"tag": _operand, "detach": _operand}).graph
+
+
+# --- algebra --------------------------------------------------------------------------------------
+
+
+def _mul(rw: Rewriter, node: Node, operands: Sequence[V]) -> V | None:
+    a, b = operands
+    if rw.constant_of(a) == 1:
+        return b
+    if rw.constant_of(b) == 1:
+        return a
+    return None
+
+
+def _div(rw: Rewriter, node: Node, operands: Sequence[V]) -> V | None:
+    return operands[0] if rw.constant_of(operands[1]) == 1 else None
+
+
+def _sub(rw: Rewriter, node: Node, operands: Sequence[V]) -> V | None:
+    return operands[0] if rw.constant_of(operands[1]) == 0 else None
+
+
+def _neg(rw: Rewriter, node: Node, operands: Sequence[V]) -> V | None:
+    inner = rw.maker(operands[0])
+    return rw.operand(inner) if inner is not None and inner.op == "neg" else None
+
+
+def _same_again(rw: Rewriter, node: Node, operands: Sequence[V]) -> V | None:
+    """expand(expand(x)) and reshape(reshape(x)) only need the last."""
+    inner = rw.maker(operands[0])
+    if inner is None or inner.op != node.op:
+        return None
+    source = rw.operand(inner)
+    return primitive_of(node.op)(source, **dict(node.attrs))
+
+
+def _permute(rw: Rewriter, node: Node, operands: Sequence[V]) -> V | None:
+    dims = node.attr("dims")
+    assert isinstance(dims, tuple)
+    if dims == tuple(range(len(dims))):
+        return operands[0]
+    inner = rw.maker(operands[0])
+    if inner is None or inner.op != "permute":
+        return None
+    before = inner.attr("dims")
+    assert isinstance(before, tuple)
+    source = rw.operand(inner)
+    both = tuple(before[int(d)] for d in dims)
+    if both == tuple(range(len(both))):
+        return source
+    return primitive_of("permute")(source, dims=both)
+
+
+def _pointwise_constants(rw: Rewriter, node: Node, operands: Sequence[V]) -> V | None:
+    """A pointwise op of constants is a constant."""
+    spec = node.outputs[0]
+    if not operands:
+        return None
+    numbers = [rw.constant_of(v) for v in operands]
+    if any(number is None for number in numbers):
+        return None
+    op = primitive_of(node.op)
+    ins = [np.full((1,), number, v.dtype) for number, v in zip(numbers, operands, strict=True)]
+    out = np.empty((1,), spec.dtype)
+    site = Site(
+        tuple(type(spec)((1,), v.dtype) for v in operands), type(spec)((1,), spec.dtype), dict(node.attrs)
+    )
+    assert op.kernel is not None
+    with np.errstate(all="ignore"):
+        op.kernel(site)(*ins, out)
+    return constant(operands[0], out[0].astype(_exact(spec.dtype)).item(), spec.shape, spec.dtype)
+
+
+def _exact(dtype: np.dtype) -> np.dtype:
+    """A dtype Python can take a number from without rounding."""
+    return dtypes.float64 if dtypes.is_half(dtype) else dtype
+
+
+_ALGEBRA: Final[dict[str, Rule]] = {
+    "mul": _mul,
+    "div": _div,
+    "sub": _sub,
+    "neg": _neg,
+    "expand": _same_again,
+    "reshape": _same_again,
+    "permute": _permute,
+}
+
+
+def algebra(graph: Graph) -> Graph:
+    """Identities that keep every bit: ×1, ÷1, −0, double negation, stacked layout changes."""
+    return Rewriter(graph, _ALGEBRA).graph
+
+
+def fold_constants(graph: Graph) -> Graph:
+    """Pointwise ops of constants become constants."""
+    rules: dict[str, Rule] = {}
+    for node in graph.nodes:
+        op = primitive_of(node.op)
+        if node.op not in rules and op.axes is pointwise_axes and op.kernel is not None and not op.positional:
+            rules[node.op] = _pointwise_constants
+    return Rewriter(graph, rules).graph
+
+
+PASSES: Final[tuple[tuple[str, Callable[[Graph], Graph]], ...]] = (
+    ("dead code", dead_code),
+    ("markers", markers),
+    ("fold constants", fold_constants),
+    ("algebra", algebra),
+    ("dead code", dead_code),
+)
+
+
+def simplify(graph: Graph) -> Graph:
+    """All passes, in order."""
+    for _, run in PASSES:
+        graph = run(graph)
+    return graph
+
+
+__all__ = ["PASSES", "simplify"]
