@@ -541,7 +541,10 @@ class StageRunner:
 
 
 def run_plan(
-    plan: Plan, inputs: Sequence[np.ndarray], runners: Sequence[StageRunner] | None = None
+    plan: Plan,
+    inputs: Sequence[np.ndarray],
+    runners: Sequence[StageRunner] | None = None,
+    checkpoint: Callable[[], None] | None = None,
 ) -> list[np.ndarray]:
     """Run a plan in this thread; returns its outputs, C-contiguous.
 
@@ -549,16 +552,19 @@ def run_plan(
         plan: the plan.
         inputs: one C-contiguous array per input of the plan's graph.
         runners: one per stage, kept between runs; new ones otherwise.
+        checkpoint: called before each stage and group; may raise to stop the run.
     """
     if runners is None:
         runners = [StageRunner(plan, i) for i in range(len(plan.stages))]
     values: dict[int, np.ndarray] = dict(enumerate(inputs))
     for stage, runner in zip(plan.stages, runners, strict=True):
+        if checkpoint is not None:
+            checkpoint()
         values.update(runner.run_whole(values))
         if stage.body:
             assert plan.split is not None
             into = {slot.value: empty(plan.graph.specs[slot.value]) for slot in stage.stores}
-            result = runner.run_groups(0, plan.split.groups, values, into)
+            result = runner.run_groups(0, plan.split.groups, values, into, checkpoint)
             values.update(result.stores)
             values.update(finish(plan, stage.index, result.partials))
     return [dense(values[v]) for v in plan.graph.outputs]

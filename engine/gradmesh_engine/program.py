@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from threading import Lock
 
@@ -51,11 +51,14 @@ class Program:
     connected: tuple[bool, ...]
     _idle: list[list[StageRunner]] = field(default_factory=list, repr=False, compare=False)
 
-    def run(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+    def run(
+        self, arrays: Sequence[np.ndarray], checkpoint: Callable[[], None] | None = None
+    ) -> list[np.ndarray]:
         """Run in this thread.
 
         Args:
             arrays: the graph's inputs, then the given cotangents; C-contiguous.
+            checkpoint: called now and then; may raise to stop the run.
 
         Returns:
             the graph's outputs, then the connected gradients.
@@ -65,7 +68,7 @@ class Program:
         except IndexError:
             runners = [StageRunner(self.plan, i) for i in range(len(self.plan.stages))]
         with single_threaded():
-            outputs = run_plan(self.plan, arrays, runners)
+            outputs = run_plan(self.plan, arrays, runners, checkpoint)
         self._idle.append(runners)
         return outputs
 
