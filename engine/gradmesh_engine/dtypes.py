@@ -126,6 +126,16 @@ def promote(a: np.dtype, b: np.dtype) -> np.dtype:
 DEFAULT: Final = float32
 
 
+def _combine(higher: np.dtype | None, lower: np.dtype | None) -> np.dtype | None:
+    """What a standing and the ones below it meet in; a float meeting a complex keeps its precision."""
+    if higher is None or lower is None:
+        return lower if higher is None else higher
+    above, below = _CATEGORY[higher], _CATEGORY[lower]
+    if above >= FLOAT:
+        return complex_of(higher) if below == COMPLEX else higher
+    return _PROMOTE[higher, lower] if above == BOOL or below >= FLOAT else higher
+
+
 def result_type(operands: Iterable[tuple[np.dtype, int]], default: np.dtype = DEFAULT) -> np.dtype:
     """torch.result_type: what pointwise operands of (dtype, standing) compute in.
 
@@ -143,15 +153,7 @@ def result_type(operands: Iterable[tuple[np.dtype, int]], default: np.dtype = DE
             best[0] = default
         elif _CATEGORY[scalar] == COMPLEX:
             best[0] = complex_of(default)
-    result = best[2]
-    for lower in (best[1], best[0]):
-        if lower is None:
-            continue
-        if result is None:
-            result = lower
-        elif _CATEGORY[lower] > _CATEGORY[result]:
-            # A float tensor meeting a complex scalar keeps its precision.
-            result = _PROMOTE[result, lower] if lower is not best[0] or _CATEGORY[result] < FLOAT else complex_of(result)
+    result = _combine(best[2], _combine(best[1], best[0]))
     if result is None:
         raise ValueError("result_type needs at least one operand")
     return result

@@ -91,6 +91,9 @@ def KEY(value: int = 1234) -> Operand:
     return Operand((), dtype="int64", literal=value, fixed=True)
 
 
+_SHORT = {name: name[0] + name.lstrip("abcdefghijklmnopqrstuvwxyz") for name in EVERY if name != "float64"}
+
+
 @dataclass(frozen=True)
 class Sample:
     """One application: operands and attributes."""
@@ -103,7 +106,7 @@ class Sample:
         return tuple(operand.make(f"{seed}/{index}", dtype) for index, operand in enumerate(self.operands))
 
     def __str__(self) -> str:
-        operands = " ".join("x".join(map(str, o.shape)) or "0d" for o in self.operands)
+        operands = " ".join(("x".join(map(str, o.shape)) or "0d") + _SHORT.get(o.dtype, "") for o in self.operands)
         attrs = ",".join(f"{k}={v}" for k, v in self.attrs.items()).replace(" ", "")
         return f"{operands} {attrs}".strip()
 
@@ -120,6 +123,9 @@ class Bad:
     sample: Sample
     error: type[GradmeshError]
     words: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.sample} is {self.error.__name__}"
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import warnings
 from typing import Any
 
 import numpy as np
@@ -60,19 +61,23 @@ def test_promotion(row: Row) -> None:
         for shapes in (((2,), (2,)), ((2,), ()), ((), (2,)), ((), ())):
             pair = tuple(np.ones(s, d) for s, d in zip(shapes, (first, second), strict=True))
             try:
-                expected = row.reference(torch(), tuple(map(to_torch, pair)), {})
-            except RuntimeError:
+                with warnings.catch_warnings(action="ignore"):  # complex32 is experimental
+                    expected = row.reference(torch(), tuple(map(to_torch, pair)), {})
+            except (RuntimeError, NotImplementedError):
                 continue  # PyTorch does not have this pair
+            names = [str(e.dtype).removeprefix("torch.") for e in expected]
+            if "complex32" in names:
+                continue  # a dtype of PyTorch's alone
             got = TABLE[row.op].infer(tuple(map(spec_of, pair)), {})
             what = f"{row.op}({first.name}{list(shapes[0])}, {second.name}{list(shapes[1])})"
-            assert [g.dtype for g in got] == [from_torch(e).dtype for e in expected], what
+            assert [g.dtype.name for g in got] == names, what
 
 
 @pytest.mark.parametrize(("row", "bad"), ERRORS)
 def test_wrong_calls_are_refused(row: Row, bad: Bad) -> None:
     specs = tuple(TensorSpec(o.shape, dtypes.parse(o.dtype)) for o in bad.sample.operands)
     op = TABLE[row.op]
-    with pytest.raises(GradmeshError, match=bad.words) as caught:
+    with pytest.raises(GradmeshError, match=bad.words or None) as caught:
         bound = op.bind(bad.sample.attrs)
         op.check_arity(len(specs))
         op.infer(specs, bound)

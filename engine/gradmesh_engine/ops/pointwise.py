@@ -403,11 +403,19 @@ def _extreme_vjp(above: Callable[[V, V], V], at_least: Callable[[V, V], V]) -> V
     return vjp
 
 
+def _maximum(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
+    np.maximum(a, b, out=out)  # a third positional argument is deprecated
+
+
+def _minimum(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
+    np.minimum(a, b, out=out)
+
+
 maximum = pointwise(
-    "maximum", np.maximum, arity=2, allowed=REAL, vjp=_extreme_vjp(gt, ge), doc="The larger; NaN wins; ties share."
+    "maximum", lambda site: _maximum, arity=2, allowed=REAL, vjp=_extreme_vjp(gt, ge), doc="The larger; NaN wins; ties share."
 )
 minimum = pointwise(
-    "minimum", np.minimum, arity=2, allowed=REAL, vjp=_extreme_vjp(lt, le), doc="The smaller; NaN wins; ties share."
+    "minimum", lambda site: _minimum, arity=2, allowed=REAL, vjp=_extreme_vjp(lt, le), doc="The smaller; NaN wins; ties share."
 )
 
 # --- logic ----------------------------------------------------------------------------------------
