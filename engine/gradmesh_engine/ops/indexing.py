@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,9 +19,8 @@ from gradmesh_engine.builder import V
 from gradmesh_engine.errors import DTypeError, OutOfRangeError, ShapeError
 from gradmesh_engine.graph import AttrValue, TensorSpec
 from gradmesh_engine.ops.base import Attr, Factor, Primitive, Site, Specs, declare
-from gradmesh_engine.ops.layout import copies, normal_dim
-
-Ints = tuple[int, ...]
+from gradmesh_engine.ops.layout import Ints, broadcast_axes, copies, normal_dim, zeros_like
+from gradmesh_engine.ops.regions import narrowed
 
 
 def check_index(name: str, spec: TensorSpec) -> None:
@@ -189,5 +188,290 @@ put_add = declare(
         vjp=lambda g, y, index, values, dim, size: (None, take(g, index, dim=dim)),
         axes=_put_add_axes,
         cost=lambda specs, out, attrs: 2.0 * specs[1].size + out.size,
+    )
+)
+
+
+# --- put_set --------------------------------------------------------------------------------------
+
+
+def _put_set_spec(specs: Specs, *, dim: int) -> TensorSpec:
+    x, index, v = specs
+    check_index("put_set", index)
+    if not 0 <= dim < x.ndim or v.shape != x.shape[:dim] + index.shape + x.shape[dim + 1 :] or v.dtype != x.dtype:
+        raise ShapeError(
+            f"put_set: values {v} and an index of shape {list(index.shape)} do not fit {x} at dim {dim}",
+            expected="values shaped as take would give them",
+        )
+    return x
+
+
+def _put_set_kernel(site: Site) -> Callable[..., None]:
+    dim: Any = site.attrs["dim"]
+    size = site.out.shape[dim]
+    before = (slice(None),) * dim
+
+    def run(x: np.ndarray, index: np.ndarray, v: np.ndarray, out: np.ndarray) -> None:
+        at = positions(index, size, dim)
+        np.copyto(out, x)
+        out[(*before, at)] = v
+
+    return run
+
+
+def _put_set_axes(specs: Specs, out: TensorSpec, *, dim: int) -> list[Factor]:
+    rank = specs[1].ndim
+    return [Factor((d, None, d if d < dim else d - 1 + rank), d) for d in range(out.ndim) if d != dim]
+
+
+def _put_set_vjp(g: V, y: V, x: V, index: V, v: V, *, dim: int) -> Sequence[V | None]:
+    return put_set(g, index, zeros_like(v), dim=dim), None, take(g, index, dim=dim)
+
+
+put_set = declare(
+    Primitive(
+        name="put_set",
+        arity=3,
+        attrs={"dim": Attr("int", 0)},
+        grad_name="IndexCopyBackward0",
+        doc="A copy of x with values written at the positions an index names along dim; the last of equal ones wins.",
+        spec=_put_set_spec,
+        kernel=_put_set_kernel,
+        vjp=_put_set_vjp,
+        axes=_put_set_axes,
+        cost=copies,
+    )
+)
+
+
+# --- gather and its adjoint, put_along_add; put_along ---------------------------------------------
+
+
+def _along_prepare(operands: Sequence[V], attrs: Mapping[str, AttrValue]) -> Sequence[V]:
+    """Cut x to the index in the dims that are not gathered over."""
+    x, index = operands
+    _gather_spec((x.spec, index.spec), **attrs)  # type: ignore[arg-type]
+    dim = normal_dim(int(attrs["dim"]), x.ndim)  # type: ignore[arg-type]
+    for d, size in enumerate(index.shape):
+        if d != dim and size != x.shape[d]:
+            x = narrowed(x, d, 0, size)
+    return x, index
+
+
+def _gather_spec(specs: Specs, *, dim: int) -> TensorSpec:
+    x, index = specs
+    check_along("gather", x, index, normal_dim(dim, x.ndim))
+    return TensorSpec(index.shape, x.dtype)
+
+
+def check_along(name: str, x: TensorSpec, index: TensorSpec, dim: int) -> None:
+    """Raises unless `index` is an index into `x` along `dim`."""
+    check_index(name, index)
+    if index.ndim != x.ndim:
+        raise ShapeError(
+            f"Index tensor must have the same number of dimensions as input tensor: {index.ndim} and {x.ndim}",
+            expected=f"{x.ndim} dims",
+            got=str(list(index.shape)),
+        )
+    if any(d != dim and size > x.shape[d] for d, size in enumerate(index.shape)):
+        raise ShapeError(
+            f"Size does not match at dimension {dim} expected index {list(index.shape)} to be no larger than self "
+            f"{list(x.shape)} apart from dimension {dim}",
+            expected=f"at most {list(x.shape)} apart from dimension {dim}",
+            got=str(list(index.shape)),
+        )
+
+
+def _flat_base(shape: Ints, dim: int) -> tuple[np.ndarray, int]:
+    """Flat C-order position in `shape` of every element with coordinate 0 along `dim`, and the stride of `dim`.
+
+    A 0-d tensor counts as one element along dim 0.
+    """
+    shape = shape or (1,)
+    strides = [math.prod(shape[d + 1 :]) for d in range(len(shape))]
+    base = np.zeros([1] * len(shape), np.int64)
+    for d, size in enumerate(shape):
+        if d != dim:
+            along = [1] * len(shape)
+            along[d] = size
+            base = base + (np.arange(size) * strides[d]).reshape(along)
+    return base, strides[dim]
+
+
+def _gather_kernel(site: Site) -> Callable[..., None]:
+    x_spec = site.ins[0]
+    dim = normal_dim(int(site.attrs["dim"]), x_spec.ndim)  # type: ignore[arg-type]
+    size = x_spec.shape[dim] if x_spec.ndim else 1
+    base, stride = _flat_base(x_spec.shape, dim)
+
+    def run(x: np.ndarray, index: np.ndarray, out: np.ndarray) -> None:
+        at = positions(index, size, dim, wrap=False)
+        if x.flags.c_contiguous:
+            np.take(x.reshape(-1), (at * stride + base).reshape(out.shape), out=out, mode="clip")
+        else:
+            np.copyto(out, np.take_along_axis(x, at, dim))
+
+    return run
+
+
+def _gather_vjp(g: V, y: V, x: V, index: V, *, dim: int) -> Sequence[V | None]:
+    dim = normal_dim(dim, x.ndim)
+    return put_along_add(index, g, dim=dim, size=x.shape[dim] if x.ndim else 1), None
+
+
+def _gather_axes(specs: Specs, out: TensorSpec, *, dim: int) -> list[Factor]:
+    dim = normal_dim(dim, out.ndim)
+    return [Factor((None if d == dim else d, d), d) for d in range(out.ndim)]
+
+
+gather = declare(
+    Primitive(
+        name="gather",
+        arity=2,
+        attrs={"dim": Attr("int")},
+        grad_name="GatherBackward0",
+        doc="out[i, j] = x[i, index[i, j]] for dim 1; the index may be smaller than x in the other dims.",
+        spec=_gather_spec,
+        kernel=_gather_kernel,
+        vjp=_gather_vjp,
+        axes=_gather_axes,
+        cost=lambda specs, out, attrs: 3.0 * out.size,
+        prepare=_along_prepare,
+    )
+)
+
+
+def _put_along_add_spec(specs: Specs, *, dim: int, size: int) -> TensorSpec:
+    index, src = specs
+    check_index("put_along_add", index)
+    if index.shape != src.shape or not 0 <= dim < max(src.ndim, 1) or size < 0:
+        raise ShapeError(f"put_along_add: the index {index} and the values {src} have different shapes")
+    if src.ndim == 0:
+        return src
+    return TensorSpec(src.shape[:dim] + (size,) + src.shape[dim + 1 :], src.dtype)
+
+
+def _put_along_add_into(site: Site) -> Callable[..., None]:
+    dim: Any = site.attrs["dim"]
+    size: Any = site.attrs["size"]
+    base, stride = _flat_base(site.out.shape, dim)
+
+    def run(index: np.ndarray, src: np.ndarray, acc: np.ndarray) -> None:
+        at = positions(index, size, dim, wrap=False) * stride + base
+        np.add.at(acc.reshape(-1, copy=False), at.reshape(-1), src.reshape(-1))
+
+    return run
+
+
+def _put_along_add_axes(specs: Specs, out: TensorSpec, *, dim: int, size: int) -> list[Factor]:
+    return [Factor((d, d), None, "sum") if d == dim else Factor((d, d), d) for d in range(out.ndim)]
+
+
+put_along_add = declare(
+    Primitive(
+        name="put_along_add",
+        arity=2,
+        attrs={"dim": Attr("int"), "size": Attr("int", doc="of the result along dim")},
+        grad_name="ScatterAddBackward0",
+        doc="out[i, index[i, j]] += src[i, j] for dim 1, from zero; the adjoint of gather.",
+        spec=_put_along_add_spec,
+        kernel=from_zero(_put_along_add_into),
+        accumulate=_put_along_add_into,
+        vjp=lambda g, y, index, src, dim, size: (None, gather(g, index, dim=dim)),
+        axes=_put_along_add_axes,
+        cost=lambda specs, out, attrs: 4.0 * specs[1].size + out.size,
+    )
+)
+
+
+def _put_along_spec(specs: Specs, *, dim: int) -> TensorSpec:
+    x, index, src = specs
+    check_along("put_along", x, index, dim)
+    same = all(a == b for d, (a, b) in enumerate(zip(index.shape, x.shape, strict=True)) if d != dim)
+    if index.shape != src.shape or not same or src.dtype != x.dtype:
+        raise ShapeError(f"put_along: the index {index} and the values {src} do not fit {x}")
+    return x
+
+
+def _put_along_kernel(site: Site) -> Callable[..., None]:
+    dim: Any = site.attrs["dim"]
+    size = site.out.shape[dim] if site.out.ndim else 1
+    base, stride = _flat_base(site.out.shape, dim)
+
+    def run(x: np.ndarray, index: np.ndarray, src: np.ndarray, out: np.ndarray) -> None:
+        at = positions(index, size, dim, wrap=False) * stride + base
+        np.copyto(out, x)
+        out.reshape(-1, copy=False)[at.reshape(src.shape)] = src
+
+    return run
+
+
+put_along = declare(
+    Primitive(
+        name="put_along",
+        arity=3,
+        attrs={"dim": Attr("int")},
+        grad_name="ScatterBackward0",
+        doc="A copy of x with out[i, index[i, j]] = src[i, j] for dim 1; the last of equal positions wins.",
+        spec=_put_along_spec,
+        kernel=_put_along_kernel,
+        vjp=lambda g, y, x, index, src, dim: (
+            put_along(g, index, zeros_like(src), dim=dim),
+            None,
+            gather(g, index, dim=dim),
+        ),
+        axes=lambda specs, out, dim: [Factor((d, d, d), d) for d in range(out.ndim) if d != dim],
+        cost=lambda specs, out, attrs: 3.0 * specs[1].size + out.size,
+    )
+)
+
+
+# --- ravel_index ----------------------------------------------------------------------------------
+
+
+def _ravel_spec(specs: Specs, *, sizes: Ints, dims: Ints) -> TensorSpec:
+    if len(sizes) != len(specs) or len(dims) != len(specs):
+        raise ShapeError(f"ravel_index: {len(specs)} indices, {len(sizes)} sizes, {len(dims)} dims")
+    for spec in specs:
+        check_index("index", spec)
+    try:
+        shape = np.broadcast_shapes(*(spec.shape for spec in specs))
+    except ValueError:
+        shapes = ", ".join(str(list(spec.shape)) for spec in specs)
+        raise ShapeError(
+            f"shape mismatch: indexing tensors could not be broadcast together with shapes {shapes}",
+            got=shapes,
+        ) from None
+    return TensorSpec(shape, dtypes.int64)
+
+
+def _ravel_kernel(site: Site) -> Callable[..., None]:
+    sizes: Any = site.attrs["sizes"]
+    dims: Any = site.attrs["dims"]
+
+    def run(*args: np.ndarray) -> None:
+        out = args[-1]
+        for i, (size, dim) in enumerate(zip(sizes, dims, strict=True)):
+            at = positions(args[i], size, dim)
+            if i == 0:
+                np.copyto(out, at, casting="unsafe")
+            else:
+                np.multiply(out, size, out=out)
+                np.add(out, at, out=out, casting="unsafe")
+
+    return run
+
+
+ravel_index = declare(
+    Primitive(
+        name="ravel_index",
+        arity=(1, -1),
+        attrs={"sizes": Attr("ints", doc="of the indexed dims"), "dims": Attr("ints", doc="their numbers, for errors")},
+        doc="The position in C order that one index per dim names; the indices broadcast.",
+        spec=_ravel_spec,
+        kernel=_ravel_kernel,
+        axes=broadcast_axes,
+        cost=lambda specs, out, attrs: 3.0 * out.size * len(specs),
+        cheap=True,
     )
 )

@@ -1,4 +1,4 @@
-"""Primitives that move elements without computing with them: views first, then copies."""
+"""Primitives that lay the same elements out anew: expand, reshape, permute, flip."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from gradmesh_engine import dtypes
 from gradmesh_engine.builder import V
 from gradmesh_engine.errors import AxisError, ShapeError
 from gradmesh_engine.graph import AttrValue, TensorSpec
@@ -272,138 +273,41 @@ permute = declare(
 )
 
 
-# --- strided_slice and its adjoint, pad -----------------------------------------------------------
+# --- flip -----------------------------------------------------------------------------------------
 
 
-def _one_per_dim(name: str, rank: int, *values: Ints) -> None:
-    if any(len(v) != rank for v in values):
-        raise ShapeError(
-            f"{name} of a tensor with {rank} dims needs {rank} numbers per attribute",
-            expected=str(rank),
-            got=", ".join(str(list(v)) for v in values),
-        )
-
-
-def region_shape(shape: Ints, starts: Ints, stops: Ints, steps: Ints) -> Ints:
-    """Shape of `x[starts:stops:steps]`. Raises ShapeError unless 0 <= start <= stop <= size and step > 0."""
-    _one_per_dim("slicing", len(shape), starts, stops, steps)
-    for dim, (size, start, stop, step) in enumerate(zip(shape, starts, stops, steps, strict=True)):
-        if not (0 <= start <= stop <= size and step > 0):
-            raise ShapeError(
-                f"slice {start}:{stop}:{step} does not lie in dimension {dim} with size {size}",
-                expected=f"0 <= start <= stop <= {size} and step > 0",
-                got=f"{start}:{stop}:{step}",
-            )
-    return tuple(-(-(stop - start) // step) for start, stop, step in zip(starts, stops, steps, strict=True))
-
-
-def _whole_dims(shape: Ints, starts: Ints, stops: Ints, steps: Ints) -> list[int]:
-    """The dims a slice leaves as they are."""
-    return [d for d, size in enumerate(shape) if starts[d] == 0 and stops[d] == size and steps[d] == 1]
-
-
-def _region(site: Site) -> tuple[slice, ...]:
-    """The index of a slicing node; a dim that is split is a whole one and has its block's size."""
-    attrs: Any = site.attrs
-    triples = zip(attrs["starts"], attrs["stops"], attrs["steps"], strict=True)
-    return tuple(slice(None) if dim == site.split else slice(*triple) for dim, triple in enumerate(triples))
-
-
-def _slice_view(site: Site) -> Callable[..., np.ndarray]:
-    region = _region(site)
+def _flip_view(site: Site) -> Callable[..., np.ndarray]:
+    flipped = normal_dims(site.attrs["dims"], site.out.ndim)  # type: ignore[arg-type]
+    region = tuple(slice(None, None, -1) if dim in flipped else slice(None) for dim in range(site.out.ndim))
     return lambda x: x[region]
 
 
-def _slice_vjp(g: V, y: V, x: V, *, starts: Ints, stops: Ints, steps: Ints) -> Sequence[V | None]:
-    spans = [(n - 1) * step + 1 if n else 0 for n, step in zip(g.shape, steps, strict=True)]
-    high = tuple(size - start - span for size, start, span in zip(x.shape, starts, spans, strict=True))
-    return (pad(g, low=starts, high=high, interior=tuple(step - 1 for step in steps)),)
+def _flip_spec(specs: Specs, *, dims: Ints) -> TensorSpec:
+    normal_dims(dims, specs[0].ndim)
+    return specs[0]
 
 
-strided_slice = declare(
+def _flip_vjp(g: V, y: V, x: V, *, dims: Ints) -> Sequence[V | None]:
+    return (flip(g, dims=dims),)
+
+
+def _flip_axes(specs: Specs, out: TensorSpec, *, dims: Ints) -> list[Factor]:
+    flipped = normal_dims(dims, out.ndim)
+    return [Factor((dim,), dim) for dim in range(out.ndim) if dim not in flipped]
+
+
+flip = declare(
     Primitive(
-        name="strided_slice",
+        name="flip",
         arity=1,
-        attrs={"starts": Attr("ints"), "stops": Attr("ints"), "steps": Attr("ints")},
-        grad_name="SliceBackward0",
-        doc="x[start:stop:step] in every dim; 0 <= start <= stop <= size, step > 0.",
-        spec=lambda specs, **region: TensorSpec(region_shape(specs[0].shape, **region), specs[0].dtype),
-        view=_slice_view,
-        vjp=_slice_vjp,
-        axes=lambda specs, out, **region: [Factor((d,), d) for d in _whole_dims(specs[0].shape, **region)],
+        attrs={"dims": Attr("ints")},
+        grad_name="FlipBackward0",
+        doc="Reverses the order along dims.",
+        spec=_flip_spec,
+        view=_flip_view,
+        vjp=_flip_vjp,
+        axes=_flip_axes,
         cost=free,
-        cheap=True,
-    )
-)
-
-
-def _pad_spec(specs: Specs, *, low: Ints, high: Ints, interior: Ints, value: complex) -> TensorSpec:
-    (x,) = specs
-    _one_per_dim("pad", x.ndim, low, high, interior)
-    if any(n < 0 for n in (*low, *high, *interior)):
-        raise ShapeError("pad cannot take elements away", got=f"low {low}, high {high}, interior {interior}")
-    shape = tuple(
-        before + n + max(n - 1, 0) * between + after
-        for n, before, after, between in zip(x.shape, low, high, interior, strict=True)
-    )
-    return TensorSpec(shape, x.dtype)
-
-
-def _pad_kernel(site: Site) -> Callable[..., None]:
-    attrs: Any = site.attrs
-    low, interior = attrs["low"], attrs["interior"]
-    value = np.asarray(attrs["value"]).astype(site.out.dtype)[()]
-    inside: list[slice] = []
-    borders: list[tuple[slice, ...]] = []
-    for dim, n in enumerate(site.ins[0].shape):
-        step = interior[dim] + 1
-        stop = low[dim] + ((n - 1) * step + 1 if n else 0)
-        before = (slice(None),) * dim
-        if low[dim]:
-            borders.append((*before, slice(0, low[dim])))
-        if stop < site.out.shape[dim]:
-            borders.append((*before, slice(stop, None)))
-        inside.append(slice(low[dim], stop, step))
-    region = tuple(inside)
-    if any(interior):
-        borders = [(...,)]  # type: ignore[list-item]
-
-    def run(x: np.ndarray, out: np.ndarray) -> None:
-        for border in borders:
-            out[border] = value
-        out[region] = x
-
-    return run
-
-
-def _pad_vjp(g: V, y: V, x: V, *, low: Ints, high: Ints, interior: Ints, value: complex) -> Sequence[V | None]:
-    steps = tuple(n + 1 for n in interior)
-    stops = tuple(start + ((n - 1) * step + 1 if n else 0) for start, n, step in zip(low, x.shape, steps, strict=True))
-    return (strided_slice(g, starts=low, stops=stops, steps=steps),)
-
-
-def _pad_axes(specs: Specs, out: TensorSpec, *, low: Ints, high: Ints, interior: Ints, **_: AttrValue) -> list[Factor]:
-    untouched = [d for d in range(out.ndim) if not (low[d] or high[d] or interior[d])]
-    return [Factor((d,), d) for d in untouched]
-
-
-pad = declare(
-    Primitive(
-        name="pad",
-        arity=1,
-        attrs={
-            "low": Attr("ints", doc="elements before each dim"),
-            "high": Attr("ints", doc="elements after each dim"),
-            "interior": Attr("ints", doc="elements between neighbours of each dim"),
-            "value": Attr("number", 0),
-        },
-        grad_name="ConstantPadNdBackward0",
-        doc="Surrounds and interleaves a tensor with a constant.",
-        spec=_pad_spec,
-        kernel=_pad_kernel,
-        vjp=_pad_vjp,
-        axes=_pad_axes,
-        cost=copies,
         cheap=True,
     )
 )
