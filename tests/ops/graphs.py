@@ -12,7 +12,8 @@ from gradmesh_engine import dtypes
 from gradmesh_engine.builder import Builder, V
 from gradmesh_engine.differentiate import pullback, replay
 from gradmesh_engine.graph import Graph, Node, TensorSpec, attrs_of
-from gradmesh_engine.session import Query
+from gradmesh_engine.program import arrays_of, compile_query
+from gradmesh_engine.session import Query, Request
 from gradmesh_engine.ops import TABLE, Primitive, Site, lookup, primitive_of
 
 Arrays = Sequence[np.ndarray]
@@ -169,26 +170,8 @@ def assert_close(got: np.ndarray, expected: np.ndarray, loose: float = 1.0, what
 def evaluate(
     graph: Graph, arrays: Arrays, query: Query | None = None, cotangents: Arrays = ()
 ) -> tuple[list[np.ndarray], list[np.ndarray | None]]:
-    """Outputs and gradients."""
-    from gradmesh_engine.differentiate import differentiate
-    from gradmesh_engine.lower import lower_into
-
-    query = query or Query()
-    builder = Builder(graph.inputs + tuple(graph.specs[i] for i in query.of))
-    n = len(graph.inputs)
-    from gradmesh_engine.graph import Graph as _G
-    k = len(query.of)
-    sh = lambda i: i if i < n else i + k
-    g2 = _G(graph.inputs + tuple(graph.specs[i] for i in query.of), tuple(
-        Node(x.op, tuple(map(sh, x.inputs)), x.attrs, x.outputs, x.origin) for x in graph.nodes), tuple(map(sh, graph.outputs)))
-    values = lower_into(builder, g2, set(map(sh, query.wrt)))
-    grads = differentiate(builder, [values[sh(i)] for i in query.of], [values[sh(i)] for i in query.wrt],
-                          [values[n + i] for i in range(k)]) if k else []
-    full = builder.build([values[sh(i)] for i in graph.outputs] + [g for g in grads if g is not None])
-    vals = [*arrays, *cotangents]
-    for app in applications(full, list(vals)):
-        vals.append(run_whole(app.op, app.arrays, app.out, app.attrs))
-    outs = [vals[i] for i in full.outputs]
-    outputs = outs[: len(graph.outputs)]
-    it = iter(outs[len(graph.outputs):])
-    return outputs, [None if g is None else next(it) for g in grads]
+    """Outputs and gradients, planned and run by the engine as any request is."""
+    program = compile_query(graph, query or Query())
+    request = Request(graph, tuple(arrays), query or Query(), tuple(cotangents))
+    result = program.split_result(program.run(arrays_of(program, request)))
+    return list(result.outputs), list(result.gradients)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
 from gradmesh_engine.errors import ArityError, AttributeTypeError, DTypeError, ShapeError
 
-from tests.ops.rows import COMPLEX, EVERY, FLOATS, INTS, NUMBERS, WIDE, B, Bad, L, Row, S, Sample, T, row
+from tests.ops.rows import COMPLEX, EVERY, FLOATS, INTS, NUMBERS, B, Bad, L, Row, S, Sample, T, row
 
 INF, NAN = float("inf"), float("nan")
 EDGES = L([0.0, -0.0, 1.0, -1.0, INF, -INF, NAN, 1e300, -1e300, 1e-310])
@@ -43,15 +42,17 @@ def binary_row(op: str, *, samples: tuple[Sample, ...] | None = None, **fields: 
     fields.setdefault("dtypes", NUMBERS)
     fields.setdefault("promotes", True)
     fields.setdefault("specials", (S(EDGES_A, EDGES_B),))
+    samples = samples or binary()
+    kind = samples[0].operands[0].dtype
     fields.setdefault(
         "errors",
         (
-            Bad(S(T(3), T(4)), ShapeError, "must match the size"),
-            Bad(S(T(2, 3), T(3, 2)), ShapeError),
-            Bad(S(T(3)), ArityError),
+            Bad(S(T(3, dtype=kind), T(4, dtype=kind)), ShapeError, "must match the size"),
+            Bad(S(T(2, 3, dtype=kind), T(3, 2, dtype=kind)), ShapeError),
+            Bad(S(T(3, dtype=kind)), ArityError),
         ),
     )
-    return row(op, *(samples or binary()), **fields)
+    return row(op, *samples, **fields)
 
 
 def comparison(op: str) -> Row:
@@ -71,7 +72,7 @@ ROWS: tuple[Row, ...] = (
     unary_row("sign", kinks=(0.0,), dtypes=(*FLOATS, *INTS, "bool")),
     unary_row("square"),
     unary_row("reciprocal", low=0.4, high=3.0),
-    unary_row("positive") if False else unary_row("detach_") if False else unary_row("relu", kinks=(0.0,), dtypes=(*FLOATS, *INTS)),
+    unary_row("relu", kinks=(0.0,), dtypes=(*FLOATS, *INTS)),
     # --- comparison and choice --------------------------------------------------------------------
     *(comparison(op) for op in ("eq", "ne", "lt", "le", "gt", "ge")),
     binary_row("minimum", dtypes=(*FLOATS, *INTS, "bool")),
@@ -87,10 +88,27 @@ ROWS: tuple[Row, ...] = (
         specials=(S(L([True] * 5 + [False] * 5, dtype="bool", fixed=True), EDGES_A, EDGES_B),),
         errors=(Bad(S(B(3), T(4), T(3)), ShapeError), Bad(S(B(3), T(3)), ArityError)),
     ),
+    row(
+        "keep",
+        S(T(5, 7), B(5, 7)),
+        S(T(5, 7), B(7)),
+        S(T(7), B(5, 1)),
+        S(T(), B()),
+        S(T(0, 3), B(3)),
+        ref=lambda t, x, mask: t.where(mask, x, t.zeros((), dtype=x.dtype)),
+        dtypes=EVERY,
+        specials=(S(EDGES, L([True] * 5 + [False] * 5, dtype="bool", fixed=True)),),
+        errors=(Bad(S(T(3), T(3)), DTypeError),),
+    ),
     # --- logic ------------------------------------------------------------------------------------
     unary_row("logical_not", dtypes=EVERY),
     *(binary_row(op, dtypes=EVERY) for op in ("logical_and", "logical_or", "logical_xor")),
     *(unary_row(op, dtypes=EVERY) for op in ("isnan", "isinf", "isfinite")),
+    *(
+        binary_row(op, samples=binary(dtype="int64", low=0, high=60), dtypes=(*INTS, "bool"), specials=())
+        for op in ("bitwise_and", "bitwise_or", "bitwise_xor")
+    ),
+    row("bitwise_not", *unary(dtype="int64", low=-60, high=60), dtypes=(*INTS, "bool")),
     # --- exponentials and logarithms --------------------------------------------------------------
     unary_row("exp", dtypes=EVERY, specials=(S(EDGES), S(L([710.0, -745.0, 88.0])))),
     unary_row("expm1", dtypes=(*FLOATS, *INTS)),
@@ -129,5 +147,3 @@ ROWS: tuple[Row, ...] = (
     # --- complex parts ----------------------------------------------------------------------------
     unary_row("conj", dtypes=EVERY, ref=lambda t, x: t.conj(x).resolve_conj()),
 )
-__all__ = ["ROWS"]
-_ = (np, WIDE, DTypeError)
