@@ -239,6 +239,11 @@ class ProgramCache:
                 self._structures.clear()
         return program, reason
 
+    def forget(self, key: bytes) -> None:
+        """Drop a program, if it is there."""
+        with self._lock:
+            self._programs.pop(key, None)
+
     def _reason(self, program: Program) -> str:
         if program.key in self._dropped:
             return "evicted: more programs in use than the cache keeps"
