@@ -1,0 +1,388 @@
+"""The way of a request: decode, check, admit, plan, run, encode. Knows nothing of gRPC."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Final, TypeAlias, TypeVar
+
+import numpy as np
+
+from gradmesh import _codec
+from gradmesh.v1 import gradient_service_pb2 as pb
+from gradmesh.v1 import graph_pb2 as graph_pb
+from gradmesh.v1 import tensor_pb2 as tensor_pb
+from gradmesh_engine.check import check
+from gradmesh_engine.errors import (
+    GradmeshError,
+    GraphNotFoundError,
+    GraphTooLargeError,
+    InputMismatchError,
+    InvalidRequestError,
+    MemoryLimitError,
+)
+from gradmesh_engine.graph import DIGEST_BYTES, Graph
+from gradmesh_engine.plan import plan_text
+from gradmesh_engine.program import Program, ProgramCache, arrays_of, grad_fns
+from gradmesh_engine.session import GradFn, Query, Request, Stats
+from gradmesh_server.backend import Backend, Operand, Outcome, Pieces, Tensor
+from gradmesh_server.blobs import BlobStore, spec_of_tensor
+from gradmesh_server.config import Config
+from gradmesh_server.inline import INLINE, InlineBackend, run_here
+
+logger = logging.getLogger("gradmesh.server")
+
+WORKERS: Final = "workers"
+HIT: Final = "hit"
+
+# Graph messages up to this size are decoded and checked on the event loop: a fraction of a millisecond.
+_SMALL_GRAPH_BYTES: Final = 4096
+
+# Nodes of a program that may run on the event loop: each is a call or two of a microsecond.
+_LOOP_NODES: Final = 64
+
+_T = TypeVar("_T")
+_Computes: TypeAlias = "pb.ComputeRequest | pb.ExplainRequest"
+
+
+class Coordinator:
+    """Answers requests with a backend's help. All methods run on the event loop and never block it."""
+
+    def __init__(self, config: Config, backend: Backend | None, blobs: BlobStore) -> None:
+        """`backend` is None when everything runs in the coordinator's own process."""
+        self._config = config
+        self._backend = backend
+        self._blobs = blobs
+        self._inline = InlineBackend(max(1, os.cpu_count() or 1))
+        # Compiling and checking: away from the loop, and from the threads that compute.
+        self._pool = ThreadPoolExecutor(2, thread_name_prefix="gradmesh-plan")
+        self._graphs: OrderedDict[bytes, Graph] = OrderedDict()
+        self._cache = ProgramCache(config.programs)
+        self._programs: OrderedDict[tuple[bytes, Query], Program] = OrderedDict()
+        self._ran: set[bytes] = set()
+
+    @property
+    def graphs(self) -> int:
+        """Number of graphs known by digest."""
+        return len(self._graphs)
+
+    @property
+    def programs(self) -> int:
+        """Number of compiled programs."""
+        return len(self._cache)
+
+    async def compute(self, request: pb.ComputeRequest, deadline: float, waited: float) -> pb.ComputeResponse:
+        """Run a request. Raises GradmeshError subclasses for what is the request's fault.
+
+        Args:
+            request: the message.
+            deadline: on the clock of time.monotonic().
+            waited: seconds the request waited for its turn.
+        """
+        begin = time.perf_counter()
+        graph, fresh = await self._graph_of(request)
+        used: list[bytes] = []
+        try:
+            names, engine_request = await self._operands(request, graph, used)
+            decoded = time.perf_counter()
+            program, outcome = await self._program(graph, engine_request.query)
+            try:
+                arrays = arrays_of(program, engine_request)
+            except GradmeshError:
+                if outcome != HIT:
+                    self._forget(program)
+                raise
+            operands = [Operand(array, name) for array, name in zip(arrays, names, strict=True)]
+            planned = time.perf_counter()
+            if fresh:
+                self._remember(graph)
+            where = self._place(program)
+            ran = await self._run(program, operands, where, deadline)
+        finally:
+            for handle in used:
+                self._blobs.drop(handle)
+        done = time.perf_counter()
+        response = self._encode(request, program, ran)
+        split = program.plan.split
+        stats = Stats(
+            cache=outcome,
+            where=where,
+            stages=len(program.plan.stages),
+            blocks=1 if split is None else split.blocks,
+            groups=1 if split is None else split.groups,
+            workers=len({worker for stage in ran.stages for worker in stage.workers}),
+            seconds={
+                "wait": waited,
+                "decode": decoded - begin,
+                "plan": planned - decoded,
+                "run": done - planned,
+                "encode": time.perf_counter() - done,
+            },
+            bytes={"placed": ran.placed_bytes},
+            peak_bytes=program.plan.peak_bytes,
+            flops=program.plan.flops,
+        )
+        response.stats.CopyFrom(_codec.encode_stats(stats))
+        return response
+
+    async def explain(self, request: pb.ExplainRequest) -> pb.ExplainResponse:
+        """Plan a request, and say how it would run."""
+        graph, fresh = await self._graph_of(request)
+        program, _ = await self._program(graph, _query_of(request))
+        if fresh:
+            self._remember(graph)
+        where = self._place(program)
+        plan = program.plan
+        workers = len(self._backend.workers()) if self._backend is not None else 0
+        place = "inline, in the coordinator's process" if where == INLINE else f"on {workers} workers"
+        return pb.ExplainResponse(
+            text=f"{plan_text(plan)}\nruns {place}",
+            where=where,
+            peak_bytes=plan.peak_bytes,
+            flops=plan.flops,
+            result_bytes=plan.output_bytes,
+            graph_digest=graph.digest,
+        )
+
+    async def close(self) -> None:
+        """Stop the threads."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        await self._inline.close()
+
+    # --- steps, in order --------------------------------------------------------------------------
+
+    async def _graph_of(self, request: _Computes) -> tuple[Graph, bool]:
+        """The graph a request is about, and whether it is not remembered yet."""
+        source = request.WhichOneof("graph_source")
+        if source is None:
+            raise InvalidRequestError("the request has no graph", expected="graph or graph_digest", got="neither")
+        if source == "graph_digest":
+            digest = request.graph_digest
+            found = self._graphs.get(digest)
+            if found is None:
+                check_name(digest, "graph_digest")
+                raise GraphNotFoundError(
+                    "the server knows no graph of this digest", got=digest.hex(), remedy="send the graph itself"
+                )
+            self._graphs.move_to_end(digest)
+            return found, False
+        message = request.graph
+        if len(message.nodes) > self._config.max_graph_nodes:
+            raise GraphTooLargeError(
+                "the graph has too many nodes",
+                expected=f"at most {self._config.max_graph_nodes} nodes",
+                got=f"{len(message.nodes)} nodes",
+                remedy="compute in several requests, or raise the server's limit",
+            )
+        nbytes = message.ByteSize()
+        if nbytes > self._config.max_graph_bytes:
+            raise GraphTooLargeError(
+                "the graph has too many bytes",
+                expected=f"at most {self._config.max_graph_bytes} bytes",
+                got=f"{nbytes} bytes",
+                remedy="send tensors as inputs rather than as attributes, or raise the server's limit",
+            )
+        if nbytes <= _SMALL_GRAPH_BYTES:
+            return _decode_and_check(message), True
+        return await self._away(lambda: _decode_and_check(message)), True
+
+    def _remember(self, graph: Graph) -> None:
+        self._graphs[graph.digest] = graph
+        self._graphs.move_to_end(graph.digest)
+        while len(self._graphs) > self._config.graphs:
+            self._graphs.popitem(last=False)
+
+    async def _operands(
+        self, request: pb.ComputeRequest, graph: Graph, used: list[bytes]
+    ) -> tuple[list[bytes], Request]:
+        """The name of each input and given cotangent, b"" for those that came inline, and the request with
+        their arrays; the handles they came by are appended to `used`."""
+        tensors = list(request.inputs)
+        count = len(tensors)
+        tensors += [objective.cotangent for objective in request.of if objective.HasField("cotangent")]
+        names: list[bytes] = []
+        arrays: list[np.ndarray] = []
+        for number, tensor in enumerate(tensors):
+            if tensor.WhichOneof("content") == "data":
+                names.append(b"")
+                arrays.append(_codec.decode_array(tensor))
+                continue
+            name, stored = self._stored(tensor, number, used)
+            names.append(name)
+            arrays.append(await self._away(stored.assemble) if isinstance(stored, Pieces) else stored)
+        return names, Request(graph, tuple(arrays[:count]), _query_of(request), tuple(arrays[count:]))
+
+    def _stored(self, tensor: tensor_pb.Tensor, number: int, used: list[bytes]) -> tuple[bytes, Tensor]:
+        """Name and content of a tensor that was uploaded before."""
+        stored: Tensor
+        content = tensor.WhichOneof("content")
+        if content is None:
+            raise InvalidRequestError(
+                f"tensor {number} of the request has no content", expected="data, digest or handle", got="none"
+            )
+        if content == "digest":
+            name = tensor.digest
+            check_name(name, "digest")
+            stored = self._blobs.get(name)
+        else:
+            name = tensor.handle
+            check_name(name, "handle")
+            stored = self._blobs.peek(name)
+            used.append(name)
+        if tensor.dtype:
+            said = _codec.spec_of(tensor.dtype, tuple(tensor.shape))
+            if said != spec_of_tensor(stored):
+                raise InputMismatchError(
+                    f"tensor {number} is not stored as the request says",
+                    expected=str(spec_of_tensor(stored)),
+                    got=str(said),
+                )
+        return name, stored
+
+    async def _program(self, graph: Graph, query: Query) -> tuple[Program, str]:
+        key = graph.digest, query
+        program = self._programs.get(key)
+        if program is not None:
+            self._programs.move_to_end(key)
+            return program, HIT
+        program, outcome = await self._away(lambda: self._cache.get(graph, query))
+        try:
+            self._check_memory(program)
+        except MemoryLimitError:
+            self._forget(program)
+            raise
+        self._programs[key] = program
+        while len(self._programs) > self._config.programs:
+            _, dropped = self._programs.popitem(last=False)
+            self._ran.discard(dropped.key)
+        return program, outcome
+
+    def _forget(self, program: Program) -> None:
+        """Keep nothing of a request that turned out to be bad."""
+        self._programs.pop((program.graph.digest, program.query), None)
+        self._cache.forget(program.key)
+
+    def _check_memory(self, program: Program) -> None:
+        plan = program.plan
+        need = plan.output_bytes + plan.peak_bytes
+        if need > self._config.max_request_bytes:
+            raise MemoryLimitError(
+                "the request needs more memory than the server grants one request",
+                expected=f"at most {self._config.max_request_bytes} bytes",
+                got=f"{plan.output_bytes} bytes of results and {plan.peak_bytes} bytes while it runs",
+                remedy="ask for fewer or smaller results, or raise the server's limit",
+            )
+
+    def _place(self, program: Program) -> str:
+        """Where a program runs. A rule of the program alone, so that it runs at the same place each time."""
+        if self._backend is None:
+            return INLINE
+        if self._config.inline == "auto" and _cost(program) <= self._config.inline_cost:
+            return INLINE
+        return WORKERS
+
+    async def _run(self, program: Program, operands: Sequence[Operand], where: str, deadline: float) -> Outcome:
+        if where == WORKERS:
+            assert self._backend is not None
+            return await self._backend.run(program, operands, deadline=deadline)
+        if (
+            program.key in self._ran  # The first run compiles, which takes milliseconds.
+            and _cost(program) <= self._config.loop_cost
+            and len(program.plan.graph.nodes) <= _LOOP_NODES
+        ):
+            return run_here(program, operands)
+        outcome = await self._inline.run(program, operands, deadline=deadline)
+        self._ran.add(program.key)
+        return outcome
+
+    def _encode(self, request: pb.ComputeRequest, program: Program, ran: Outcome) -> pb.ComputeResponse:
+        limit = self._config.inline_result_bytes
+        if request.inline_result_bytes:
+            limit = min(limit, request.inline_result_bytes)
+        # All inline results together have to fit one message.
+        budget = self._config.max_message_bytes // 2
+        held: list[bytes] = []
+        tensors: list[tensor_pb.Tensor] = []
+        try:
+            for output in ran.outputs:
+                nbytes = spec_of_tensor(output).nbytes
+                if nbytes <= min(limit, budget):
+                    budget -= nbytes
+                    tensors.append(_codec.encode_array(_whole(output)))
+                else:
+                    tensors.append(self._hold(output, held))
+        except BaseException:
+            for handle in held:
+                self._blobs.drop(handle)
+            raise
+        count = len(program.graph.outputs)
+        gradients = iter(tensors[count:])
+        return pb.ComputeResponse(
+            outputs=tensors[:count],
+            gradients=[pb.Gradient(tensor=next(gradients)) if c else pb.Gradient() for c in program.connected],
+            grad_fns=_codec.encode_grad_fns(placed_grad_fns(program, ran)) if request.want_grad_fns else (),
+            graph_digest=program.graph.digest,
+        )
+
+    def _hold(self, tensor: Tensor, held: list[bytes]) -> tensor_pb.Tensor:
+        spec = spec_of_tensor(tensor)
+        handle = self._blobs.hold(tensor)
+        held.append(handle)
+        return tensor_pb.Tensor(dtype=spec.dtype.name, shape=spec.shape, handle=handle)
+
+    async def _away(self, work: Callable[[], _T]) -> _T:
+        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+
+
+def placed_grad_fns(program: Program, ran: Outcome) -> tuple[GradFn, ...]:
+    """Metadata of the graph's differentiable nodes, with the stages and workers that ran them."""
+    query = program.query
+    inputs = len(program.graph.inputs)
+    # Asked for gradients of inputs only, those are the leaves; otherwise every input may be one.
+    leaves = frozenset(query.wrt) if query.wrt and all(v < inputs for v in query.wrt) else None
+    stages: dict[int, set[int]] = {}
+    for stage in program.plan.stages:
+        for index in (*stage.whole, *stage.body):
+            stages.setdefault(program.plan.graph.nodes[index].origin, set()).add(stage.index)
+    placed = []
+    for fn in grad_fns(program.graph, leaves):
+        ran_in = tuple(sorted(stages.get(fn.node, ())))
+        workers = {worker: None for stage in ran_in if stage < len(ran.stages) for worker in ran.stages[stage].workers}
+        placed.append(replace(fn, stages=ran_in, workers=tuple(workers)))
+    return tuple(placed)
+
+
+def _decode_and_check(message: graph_pb.Graph) -> Graph:
+    graph = _codec.decode_graph(message)
+    check(graph)
+    return graph
+
+
+def _query_of(request: _Computes) -> Query:
+    return Query(
+        tuple([objective.value for objective in request.of]),
+        tuple(request.wrt),
+        tuple([objective.HasField("cotangent") for objective in request.of]),
+    )
+
+
+def check_name(name: bytes, field: str) -> None:
+    """Raises InvalidRequestError unless `name` can be a digest or handle."""
+    if len(name) != DIGEST_BYTES:
+        raise InvalidRequestError(
+            f"{field} is not a name", expected=f"{DIGEST_BYTES} bytes", got=f"{len(name)} bytes", remedy="see the contract"
+        )
+
+
+def _cost(program: Program) -> float:
+    return program.plan.flops + program.plan.touched_bytes
+
+
+def _whole(tensor: Tensor) -> np.ndarray:
+    return tensor.assemble() if isinstance(tensor, Pieces) else tensor

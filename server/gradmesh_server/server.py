@@ -1,0 +1,155 @@
+"""A coordinator as a whole: gRPC server, health, reflection, start, drain and stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from gradmesh.v1 import blob_service_pb2 as blob_pb
+from gradmesh.v1 import blob_service_pb2_grpc as blob_grpc
+from gradmesh.v1 import gradient_service_pb2 as pb
+from gradmesh.v1 import gradient_service_pb2_grpc as pb_grpc
+from gradmesh_engine.errors import UnavailableError
+from gradmesh_server.admission import Admission
+from gradmesh_server.backend import Backend
+from gradmesh_server.blobs import BlobStore
+from gradmesh_server.config import Config
+from gradmesh_server.coordinator import Coordinator
+from gradmesh_server.service import BlobServicer, GradientServicer
+
+logger = logging.getLogger("gradmesh.server")
+
+SERVICES = (
+    pb.DESCRIPTOR.services_by_name["GradientService"].full_name,
+    blob_pb.DESCRIPTOR.services_by_name["BlobService"].full_name,
+)
+
+_SERVING = health_pb2.HealthCheckResponse.SERVING
+_NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+_WATCH_SECONDS = 0.25
+
+
+class Server:
+    """One coordinator. To be used on one event loop: `await start()`, then `await stop()`."""
+
+    def __init__(self, config: Config, backend: Backend | None = None) -> None:
+        """Without a backend everything runs in this process."""
+        self.config = config
+        self.port = 0
+        self._backend = backend
+        self._blobs = BlobStore(
+            max_bytes=config.max_stored_bytes,
+            max_uploads=config.max_uploads,
+            ttl_seconds=config.handle_ttl_seconds,
+            clock=time.monotonic,
+            on_drop=(lambda name: None) if backend is None else backend.forget,
+        )
+        self._admission = Admission(config.max_running, config.max_waiting)
+        self._coordinator = Coordinator(config, backend, self._blobs)
+        self._blob_servicer = BlobServicer(config, self._blobs, self._admission, backend)
+        self._health = health.aio.HealthServicer()
+        self._server: grpc.aio.Server | None = None
+        self._watch: asyncio.Task[None] | None = None
+
+    @property
+    def address(self) -> str:
+        """HOST:PORT to connect to."""
+        return f"{self.config.host}:{self.port}"
+
+    async def start(self) -> None:
+        """Bring workers up, then listen. Raises UnavailableError when the port cannot be had."""
+        config = self.config
+        server = grpc.aio.server(
+            options=[
+                ("grpc.max_receive_message_length", config.max_message_bytes),
+                ("grpc.max_send_message_length", config.max_message_bytes),
+                ("grpc.so_reuseport", 0),
+                ("grpc.keepalive_time_ms", 30_000),
+                ("grpc.keepalive_timeout_ms", 20_000),
+                ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
+                ("grpc.keepalive_permit_without_calls", 1),
+            ]
+        )
+        pb_grpc.add_GradientServiceServicer_to_server(
+            GradientServicer(config, self._coordinator, self._blobs, self._admission, self._backend), server
+        )
+        blob_grpc.add_BlobServiceServicer_to_server(self._blob_servicer, server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        reflection.enable_server_reflection((*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+        try:
+            self.port = server.add_insecure_port(f"{config.host}:{config.port}")
+        except RuntimeError as error:
+            raise UnavailableError(
+                f"cannot listen on {config.host}:{config.port}: {error}",
+                remedy="choose another port, or stop what listens there",
+            ) from None
+        try:
+            if self._backend is not None:
+                await self._backend.start()
+            await server.start()
+        except BaseException:
+            await server.stop(None)
+            raise
+        self._server = server
+        await self._tell_health()
+        self._watch = asyncio.create_task(self._watch_over())
+
+    async def stop(self, grace_seconds: float | None = None) -> None:
+        """Take nothing new, let running requests finish for so long, then stop everything. Idempotent."""
+        server, self._server = self._server, None
+        if server is None:
+            return
+        self._admission.draining = True
+        if self._watch is not None:
+            self._watch.cancel()
+        await self._health.enter_graceful_shutdown()
+        # Once stop() is called no new call gets in, not even one that asks for our health.
+        await server.stop(self.config.drain_seconds if grace_seconds is None else grace_seconds)
+        self._blob_servicer.close()
+        await self._coordinator.close()
+        if self._backend is not None:
+            await self._backend.close()
+
+    async def _tell_health(self) -> None:
+        ready = self._backend is None or self._backend.ready
+        for name in ("", *SERVICES):
+            await self._health.set(name, _SERVING if ready else _NOT_SERVING)
+
+    async def _watch_over(self) -> None:
+        """Keep the health service truthful, and let go of what nobody came for."""
+        while True:
+            await asyncio.sleep(_WATCH_SECONDS)
+            await self._tell_health()
+            self._blobs.sweep()
+
+
+@contextmanager
+def background(config: Config, backend: Backend | None = None) -> Iterator[Server]:
+    """A server on an event loop in a thread of its own, for tests, notebooks and benchmarks."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="gradmesh-server", daemon=True)
+    thread.start()
+    try:
+        server = asyncio.run_coroutine_threadsafe(_start(config, backend), loop).result()
+        try:
+            yield server
+        finally:
+            asyncio.run_coroutine_threadsafe(server.stop(1.0), loop).result()
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+async def _start(config: Config, backend: Backend | None) -> Server:
+    server = Server(config, backend)
+    await server.start()
+    return server

@@ -1,0 +1,365 @@
+"""The servicers: each call handed on, each error turned into a status, nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import os
+import time
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Final, NoReturn, TypeVar
+
+import grpc
+import numpy as np
+
+from gradmesh import _codec
+from gradmesh._status import encode_error
+from gradmesh.v1 import blob_service_pb2 as blob_pb
+from gradmesh.v1 import blob_service_pb2_grpc as blob_grpc
+from gradmesh.v1 import gradient_service_pb2 as pb
+from gradmesh.v1 import gradient_service_pb2_grpc as pb_grpc
+from gradmesh_engine.errors import (
+    DeadlineError,
+    DigestMismatchError,
+    GradmeshError,
+    InternalError,
+    InvalidRequestError,
+    LengthError,
+    MemoryLimitError,
+    TruncatedUploadError,
+    UnavailableError,
+)
+from gradmesh_engine.graph import DIGEST_BYTES, TensorSpec, encode_spec
+from gradmesh_engine.ops import TABLE
+from gradmesh_server.admission import Admission
+from gradmesh_server.backend import Backend, Pieces, Tensor
+from gradmesh_server.blobs import BlobStore, new_handle, spec_of_tensor
+from gradmesh_server.catalogue import describe_ops
+from gradmesh_server.config import MIB, Config
+from gradmesh_server.coordinator import Coordinator, check_name
+from gradmesh_server.inline import past_deadline
+
+logger = logging.getLogger("gradmesh.server")
+
+_T = TypeVar("_T")
+_Context = grpc.aio.ServicerContext
+
+# Pieces whose parts interleave more finely than this are assembled before they are sent.
+_SMALL_RUN_BYTES: Final = 64 * 1024
+
+
+def package_version() -> str:
+    """Version of the installed distribution."""
+    try:
+        return version("gradmesh")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+async def _abort(context: _Context[Any, Any], error: GradmeshError) -> NoReturn:
+    code, message, metadata = encode_error(error)
+    await context.abort(code, message, metadata)
+
+
+async def _guard(context: _Context[Any, Any], work: Coroutine[Any, Any, _T]) -> _T:
+    """The result of `work`, or the call ended with the status its error declares."""
+    try:
+        return await work
+    except GradmeshError as error:
+        await _abort(context, error)
+    except Exception as error:
+        logger.exception("a request failed by a defect")
+        await _abort(context, InternalError(f"the server failed: {type(error).__name__}: {error}"))
+
+
+class GradientServicer(pb_grpc.GradientServiceServicer):
+    """gradmesh.v1.GradientService."""
+
+    def __init__(
+        self,
+        config: Config,
+        coordinator: Coordinator,
+        blobs: BlobStore,
+        admission: Admission,
+        backend: Backend | None,
+    ) -> None:
+        self._config = config
+        self._coordinator = coordinator
+        self._blobs = blobs
+        self._admission = admission
+        self._backend = backend
+        self._started = time.monotonic()
+        self._version = package_version()
+        self._catalogue: pb.ListOpsResponse | None = None
+        self.served = 0
+        self.failed = 0
+
+    async def Compute(self, request: pb.ComputeRequest, context: _Context[Any, Any]) -> pb.ComputeResponse:
+        """Compute a graph's outputs and gradients."""
+        return await _guard(context, self._compute(request, context.time_remaining()))
+
+    async def _compute(self, request: pb.ComputeRequest, remaining: float | None) -> pb.ComputeResponse:
+        arrived = time.monotonic()
+        deadline = arrived + (self._config.default_timeout_seconds if remaining is None else remaining)
+        try:
+            async with asyncio.timeout_at(deadline):
+                async with self._admission:
+                    waited = time.monotonic() - arrived
+                    response = await self._coordinator.compute(request, deadline, waited)
+        except BaseException as error:
+            self.failed += 1
+            if isinstance(error, TimeoutError) and not isinstance(error, GradmeshError):
+                raise past_deadline() from None
+            raise
+        self.served += 1
+        return response
+
+    async def Explain(self, request: pb.ExplainRequest, context: _Context[Any, Any]) -> pb.ExplainResponse:
+        """Tell how Compute would run a request."""
+        return await _guard(context, self._coordinator.explain(request))
+
+    async def ListOps(self, request: pb.ListOpsRequest, context: _Context[Any, Any]) -> pb.ListOpsResponse:
+        """Tell the operations."""
+        if self._catalogue is None:
+            loop = asyncio.get_running_loop()
+            self._catalogue = pb.ListOpsResponse(ops=await loop.run_in_executor(None, describe_ops))
+        return self._catalogue
+
+    async def GetServerInfo(
+        self, request: pb.GetServerInfoRequest, context: _Context[Any, Any]
+    ) -> pb.GetServerInfoResponse:
+        """Tell who the server is."""
+        self._blobs.sweep()
+        workers = self._backend.workers() if self._backend is not None else ()
+        return pb.GetServerInfoResponse(
+            version=self._version,
+            pid=os.getpid(),
+            uptime_seconds=time.monotonic() - self._started,
+            workers=[
+                pb.Worker(
+                    id=worker.id,
+                    pid=worker.pid,
+                    node=worker.node,
+                    alive=worker.alive,
+                    busy=worker.busy,
+                    completed=worker.completed,
+                )
+                for worker in workers
+            ],
+            ops=len(TABLE),
+            cached_graphs=self._coordinator.graphs,
+            cached_plans=self._coordinator.programs,
+            stored_blobs=len(self._blobs),
+            stored_bytes=self._blobs.used_bytes,
+            requests_served=self.served,
+            requests_failed=self.failed,
+            requests_running=self._admission.running,
+            requests_waiting=self._admission.waiting,
+            limits=self._config.limits(),
+            draining=self._admission.draining,
+        )
+
+
+class BlobServicer(blob_grpc.BlobServiceServicer):
+    """gradmesh.v1.BlobService."""
+
+    def __init__(self, config: Config, blobs: BlobStore, admission: Admission, backend: Backend | None) -> None:
+        self._config = config
+        self._blobs = blobs
+        self._admission = admission
+        self._backend = backend
+        # Hashing and copying release the interpreter; two threads keep up with a fast network.
+        self._pool = ThreadPoolExecutor(2, thread_name_prefix="gradmesh-blob")
+
+    def close(self) -> None:
+        """Stop the threads."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    async def FindMissing(
+        self, request: blob_pb.FindMissingRequest, context: _Context[Any, Any]
+    ) -> blob_pb.FindMissingResponse:
+        """Tell which tensors have to be uploaded."""
+        return await _guard(context, self._find_missing(request))
+
+    async def _find_missing(self, request: blob_pb.FindMissingRequest) -> blob_pb.FindMissingResponse:
+        for digest in request.digests:
+            check_name(digest, "digests")
+        return blob_pb.FindMissingResponse(missing=self._blobs.missing(request.digests))
+
+    async def Upload(self, request_iterator: object, context: _Context[Any, Any]) -> blob_pb.UploadResponse:
+        """Take one tensor."""
+        return await _guard(context, self._upload(context))
+
+    async def _upload(self, context: _Context[Any, Any]) -> blob_pb.UploadResponse:
+        idle = self._config.upload_idle_seconds
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(idle) as patience:
+                spec, digest = self._header(await context.read())
+                if digest in self._blobs:
+                    return blob_pb.UploadResponse(digest=digest)
+                self._blobs.begin(spec.nbytes)
+                finished = False
+                try:
+                    content = _Receiver(spec, digest)
+                    pending: asyncio.Future[None] | None = None
+                    while (part := await context.read()) is not grpc.aio.EOF:
+                        patience.reschedule(loop.time() + idle)
+                        if part.WhichOneof("part") != "chunk":
+                            raise InvalidRequestError(
+                                "an upload's parts after the first are chunks", expected="chunk", got="header"
+                            )
+                        chunk = part.chunk
+                        content.expect(len(chunk))
+                        if pending is not None:
+                            await pending
+                        pending = loop.run_in_executor(self._pool, content.store, chunk)
+                    if pending is not None:
+                        await pending
+                    patience.reschedule(None)
+                    array = await loop.run_in_executor(self._pool, content.finish)
+                    name = digest or new_handle()
+                    if self._backend is not None and array.nbytes >= self._config.adopt_bytes:
+                        array = await self._adopt(name, array, content)
+                    self._blobs.finish(name, array, once=not digest)
+                    finished = True
+                finally:
+                    if not finished:
+                        self._blobs.abandon(spec.nbytes)
+        except TimeoutError as error:
+            if isinstance(error, GradmeshError):
+                raise
+            raise DeadlineError(
+                f"the upload paused for more than {idle:g} s", remedy="send the chunks without a pause"
+            ) from None
+        return blob_pb.UploadResponse(digest=name) if digest else blob_pb.UploadResponse(handle=name)
+
+    async def _adopt(self, name: bytes, array: np.ndarray, content: _Receiver) -> np.ndarray:
+        """Let the backend take the content over, and drop the copy that was received."""
+        assert self._backend is not None
+        content.release()
+        return await self._backend.adopt(name, array)
+
+    def _header(self, part: Any) -> tuple[TensorSpec, bytes]:
+        """Spec and digest an upload announces; b"" for a tensor of one use."""
+        if self._admission.draining:
+            raise UnavailableError("the server is stopping", remedy="try again at another server, or later")
+        if part is grpc.aio.EOF or part.WhichOneof("part") != "header":
+            raise InvalidRequestError("an upload begins with a header", expected="header", got="something else")
+        header = part.header
+        spec = _codec.decode_spec(header.spec)
+        if header.length != spec.nbytes:
+            raise LengthError(
+                f"a tensor of {spec} does not have {header.length} bytes",
+                expected=f"{spec.nbytes} bytes",
+                got=f"{header.length} bytes",
+                remedy="announce the number of bytes that dtype and shape make",
+            )
+        if spec.nbytes > self._config.max_tensor_bytes:
+            raise MemoryLimitError(
+                "the tensor is larger than the server accepts",
+                expected=f"at most {self._config.max_tensor_bytes} bytes",
+                got=f"{spec.nbytes} bytes",
+                remedy="send it in parts, or raise the server's limit",
+            )
+        if header.digest:
+            check_name(header.digest, "digest")
+        return spec, header.digest
+
+    async def Download(
+        self, request: blob_pb.DownloadRequest, context: _Context[Any, Any]
+    ) -> AsyncIterator[blob_pb.DownloadResponse]:
+        """Send one tensor."""
+        tensor = await _guard(context, self._find(request))
+        spec = spec_of_tensor(tensor)
+        header = blob_pb.DownloadHeader(spec=_codec.encode_spec(spec), length=spec.nbytes)
+        yield blob_pb.DownloadResponse(header=header)
+        for chunk in _chunks(tensor):
+            yield blob_pb.DownloadResponse(chunk=chunk)
+        if request.WhichOneof("name") == "handle":
+            self._blobs.drop(request.handle)
+
+    async def _find(self, request: blob_pb.DownloadRequest) -> Tensor:
+        which = request.WhichOneof("name")
+        if which is None:
+            raise InvalidRequestError("a download names a tensor", expected="digest or handle", got="neither")
+        if which == "digest":
+            check_name(request.digest, "digest")
+            return self._blobs.get(request.digest)
+        check_name(request.handle, "handle")
+        tensor = self._blobs.peek(request.handle)
+        if isinstance(tensor, Pieces) and _run_bytes(tensor) < _SMALL_RUN_BYTES:
+            return await asyncio.get_running_loop().run_in_executor(self._pool, tensor.assemble)
+        return tensor
+
+
+class _Receiver:
+    """The bytes of one upload as they come in."""
+
+    def __init__(self, spec: TensorSpec, digest: bytes) -> None:
+        self._spec = spec
+        self._digest = digest
+        self._announced = 0
+        self._stored = 0
+        self._buffer: np.ndarray | None = np.empty(spec.nbytes, np.uint8)
+        self._hasher = hashlib.blake2b(encode_spec(spec), digest_size=DIGEST_BYTES) if digest else None
+
+    def expect(self, count: int) -> None:
+        """Raises LengthError when `count` more bytes would be too many."""
+        self._announced += count
+        if self._announced > self._spec.nbytes:
+            raise LengthError(
+                "an upload is longer than announced",
+                expected=f"{self._spec.nbytes} bytes",
+                got=f"at least {self._announced} bytes",
+                remedy="announce the number of bytes that are sent",
+            )
+
+    def store(self, chunk: bytes) -> None:
+        """Take the next bytes. Called on another thread, one call at a time."""
+        assert self._buffer is not None
+        stop = self._stored + len(chunk)
+        self._buffer[self._stored : stop] = np.frombuffer(chunk, np.uint8)
+        if self._hasher is not None:
+            self._hasher.update(chunk)
+        self._stored = stop
+
+    def finish(self) -> np.ndarray:
+        """The verified tensor. Raises TruncatedUploadError, DigestMismatchError, InvalidRequestError."""
+        if self._stored < self._spec.nbytes:
+            raise TruncatedUploadError(
+                "an upload ended before its announced length",
+                expected=f"{self._spec.nbytes} bytes",
+                got=f"{self._stored} bytes",
+                remedy="send the whole tensor",
+            )
+        if self._hasher is not None and self._hasher.digest() != self._digest:
+            raise DigestMismatchError(
+                "an upload's content does not hash to its digest",
+                expected=self._digest.hex(),
+                got=self._hasher.hexdigest(),
+                remedy="make the digest over dtype, shape and little-endian C-order bytes",
+            )
+        assert self._buffer is not None
+        return _codec.array_over(self._buffer, self._spec)
+
+    def release(self) -> None:
+        """Let go of the buffer."""
+        self._buffer = None
+
+
+def _run_bytes(pieces: Pieces) -> float:
+    runs = len(pieces.parts) * int(np.prod(pieces.spec.shape[: pieces.dim], dtype=np.int64))
+    return pieces.spec.nbytes / max(1, runs)
+
+
+def _chunks(tensor: Tensor) -> Iterator[bytes]:
+    """The content of a tensor in order, about 1 MiB at a time."""
+    for run in tensor.runs() if isinstance(tensor, Pieces) else (tensor,):
+        if run.nbytes:
+            content = _codec.bytes_of(run)
+            for start in range(0, len(content), MIB):
+                yield bytes(content[start : start + MIB])
