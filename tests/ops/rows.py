@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -96,10 +96,17 @@ _SHORT = {name: name[0] + name.lstrip("abcdefghijklmnopqrstuvwxyz") for name in 
 
 @dataclass(frozen=True)
 class Sample:
-    """One application: operands and attributes."""
+    """One application: operands and attributes.
+
+    Attributes:
+        operands: how the operands are made.
+        attrs: the attributes.
+        unsplit: why a split that happens to work on this sample need not be in the op's axis rule.
+    """
 
     operands: tuple[Operand, ...]
     attrs: Mapping[str, Any] = field(default_factory=dict)
+    unsplit: str = ""
 
     def arrays(self, seed: str, dtype: str | None = None) -> tuple[np.ndarray, ...]:
         """The operands' values; `dtype` replaces that of every operand that is not fixed."""
@@ -114,6 +121,11 @@ class Sample:
 def S(*operands: Operand, **attrs: Any) -> Sample:
     """One application."""
     return Sample(operands, attrs)
+
+
+def unsplit(sample: Sample, why: str) -> Sample:
+    """A sample on which a split that is not in the axis rule happens to work."""
+    return replace(sample, unsplit=why)
 
 
 @dataclass(frozen=True)
@@ -145,8 +157,6 @@ class Row:
         smooth: gradients agree with finite differences (False where the op rounds or is random).
         twice: gradient of gradient is checked too.
         wrt: operands to differentiate, all real or complex ones when None.
-        unsplit: reasons why a split that happens to work need not be in the op's axis rule, by the
-            text of the split ("0.1 -> sum").
     """
 
     op: str
@@ -161,7 +171,6 @@ class Row:
     smooth: bool = True
     twice: bool = True
     wrt: tuple[int, ...] | None = None
-    unsplit: Mapping[str, str] = field(default_factory=dict)
 
     def seed(self, sample: Sample) -> str:
         """Names the data of one sample."""

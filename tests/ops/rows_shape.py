@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gradmesh_engine.errors import ArityError, AttributeTypeError, AxisError, ShapeError
 
-from tests.ops.rows import EVERY, Bad, Row, S, T, row
+from tests.ops.rows import EVERY, Bad, I, Row, S, T, row, unsplit
 
 
 def _strided(t, x, starts, stops, steps):  # type: ignore[no-untyped-def]
@@ -136,6 +136,12 @@ PRIMITIVE: tuple[Row, ...] = (
 )
 
 
+def _slice_update(t, x, v, starts, stops, steps):  # type: ignore[no-untyped-def]
+    result = x.clone()
+    result[tuple(slice(*s) for s in zip(starts, stops, steps, strict=True))] = v
+    return result
+
+
 def _cast(x, dtype):  # type: ignore[no-untyped-def]
     import warnings
 
@@ -143,4 +149,51 @@ def _cast(x, dtype):  # type: ignore[no-untyped-def]
         return x.to(dtype)
 
 
-ROWS: tuple[Row, ...] = PRIMITIVE
+REGIONS: tuple[Row, ...] = (
+    row(
+        "flip",
+        S(T(5, 7), dims=(0,)),
+        S(T(5, 7), dims=(1, 0)),
+        S(T(4, 5, 6), dims=(-1,)),
+        S(T(5), dims=()),
+        S(T(0, 3), dims=(0,)),
+        dtypes=EVERY,
+        errors=(Bad(S(T(3), dims=(1,)), AxisError),),
+    ),
+    row(
+        "slice_update",
+        S(T(9, 7), T(5, 7), starts=(2, 0), stops=(7, 7), steps=(1, 1)),
+        S(T(9, 7), T(5, 2), starts=(0, 1), stops=(9, 6), steps=(2, 3)),
+        S(T(9, 7), T(7), starts=(2, 0), stops=(7, 7), steps=(1, 1)),
+        S(T(9), T(), starts=(1,), stops=(9,), steps=(4,)),
+        S(T(6, 5), T(6, 1), starts=(0, 1), stops=(6, 4), steps=(1, 1)),
+        S(T(9, 7), T(0, 7), starts=(4, 0), stops=(4, 7), steps=(1, 1)),
+        S(T(), T(), starts=(), stops=(), steps=()),
+        ref=_slice_update,
+        dtypes=EVERY,
+        errors=(
+            Bad(S(T(5), T(3), starts=(3,), stops=(7,), steps=(1,)), ShapeError),
+            Bad(S(T(5), T(3), starts=(0,), stops=(5,), steps=(1,)), ShapeError),
+        ),
+    ),
+    row(
+        "concat",
+        S(T(5, 7), T(4, 7)),
+        S(T(5, 7), T(5, 4), T(5, 1), dim=1),
+        S(T(5, 6), T(5, 4), dim=-1),
+        unsplit(S(T(5)), "joining one tensor changes nothing"),
+        S(T(0, 4), T(5, 4)),
+        S(T(5), T(4, dtype="float32")),
+        S(T(5), I(4, below=9)),
+        ref=lambda t, *xs, dim=0: t.cat(xs, dim),
+        dtypes=EVERY,
+        loose=1,
+        errors=(
+            Bad(S(T(5, 7), T(5, 6)), ShapeError),
+            Bad(S(T(5), T(5, 6)), ShapeError),
+            Bad(S(T(5), T(5), dim=1), AxisError),
+        ),
+    ),
+)
+
+ROWS: tuple[Row, ...] = PRIMITIVE + REGIONS

@@ -155,8 +155,8 @@ def candidates(app: Application, factors: Sequence[Factor]) -> Iterator[Factor]:
 def undeclared(app: Application, factors: Sequence[Factor] | None = None) -> list[Factor]:
     """Splits that give the whole result on this data although the rule does not have them."""
     whole = run_whole(app.op, app.arrays, app.out, app.attrs)
-    if whole.size < 2 or _is_degenerate(whole):
-        return []
+    if whole.size < 2 or _is_degenerate(whole) or any(a.size == 0 for a in app.arrays):
+        return []  # data that cannot tell one split from another
     found = []
     for factor in candidates(app, declared(app) if factors is None else factors):
         try:
@@ -169,7 +169,7 @@ def undeclared(app: Application, factors: Sequence[Factor] | None = None) -> lis
 
 
 def _is_degenerate(array: np.ndarray) -> bool:
-    """Data that cannot tell one split from another."""
+    """All elements are the same."""
     return bool((array == array.reshape(-1)[0]).all())
 
 

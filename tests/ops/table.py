@@ -51,9 +51,3 @@ SAMPLES = _parameters(KNOWN)
 SPECIALS = _parameters(KNOWN, "specials")
 ERRORS = _parameters(KNOWN, "errors")
 BY_ROW = [pytest.param(row, id=row.op) for row in KNOWN]
-
-
-def unsplit_reason(op: str, split: str) -> str:
-    """Why a split that happens to work need not be in the op's axis rule, "" when there is no reason."""
-    row = BY_OP.get(op)
-    return row.unsplit.get(split, "") if row else ""
