@@ -10,17 +10,14 @@ from gradmesh_engine.ops import primitive_of
 from gradmesh_engine.plan.stages import Cut
 from gradmesh_engine.plan.types import Slot, Split
 
-BLOCK_BYTES: Final = 1 << 20
-"""Bytes of live values a block may have: they stay in a core's own cache."""
+BLOCK_BYTES: Final = 2 << 20
+"""Bytes of live values a block may have: they stay in cache, and calls are long beside their overhead."""
 
 MOST_GROUPS: Final = 128
 """More groups balance better and cost more partials; a group is the unit of placing and retrying."""
 
 PARTIAL_BYTES: Final = 256 << 20
 """Bytes all groups' partials may have together before groups grow larger instead."""
-
-LEAST_ROWS_BYTES: Final = 64
-"""A contiguous run of a split dim should be at least this long."""
 
 
 def live_bytes(graph: Graph, body: Iterable[int], reads: Sequence[Slot], keep: Iterable[int], length: int) -> float:
@@ -71,7 +68,8 @@ def choose_split(graph: Graph, cut: Cut, length: int) -> Split:
     if rows >= length:
         block = length
     else:
-        block = 1 << (rows.bit_length() - 1)
+        step = max(1, 1 << (rows.bit_length() - 3))
+        block = rows // step * step
     blocks = -(-length // block)
     most = max(8, min(MOST_GROUPS, PARTIAL_BYTES // max(partial_bytes, 1)))
     per_group = -(-blocks // most)

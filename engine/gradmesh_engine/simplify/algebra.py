@@ -1,63 +1,18 @@
-"""Simplify a graph of primitives: named passes, each a small table, each graph to graph.
-
-The order: markers go first, since they hide structure from every later rule; algebra and folding
-make nodes dead; common subexpressions merge as a graph is re-emitted; dead code goes last.
-"""
+"""Passes that keep every bit: dead code, markers, constants, identities."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Final, TypeAlias
+from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 
 from gradmesh_engine import dtypes
-from gradmesh_engine.builder import Builder, V, constant
+from gradmesh_engine.builder import V, constant
 from gradmesh_engine.graph import Graph, Node
 from gradmesh_engine.ops import Site, primitive_of
 from gradmesh_engine.ops.pointwise import pointwise_axes
-
-Rule: TypeAlias = "Callable[[Rewriter, Node, Sequence[V]], V | None]"
-
-
-class Rewriter:
-    """Re-emits a graph node by node, applying at most one rule per node. Final."""
-
-    def __init__(self, graph: Graph, rules: Mapping[str, Rule]) -> None:
-        self.builder = Builder(graph.inputs)
-        values = [self.builder.value(i) for i in range(len(graph.inputs))]
-        for node in graph.nodes:
-            self.builder.origin = node.origin
-            operands = [values[i] for i in node.inputs]
-            rule = rules.get(node.op)
-            value = None if rule is None else rule(self, node, operands)
-            if value is None:
-                inputs = tuple(v.id for v in operands)
-                value = self.builder.append(node.op, inputs, node.attrs, node.outputs[0])
-            values.append(value)
-        self.graph = self.builder.build([values[i] for i in graph.outputs], graph.sources)
-
-    def maker(self, value: V) -> Node | None:
-        """The node that made a value, or None for an input."""
-        index = value.id - self.builder.input_count
-        return self.builder.nodes[index] if index >= 0 else None
-
-    def operand(self, node: Node, index: int = 0) -> V:
-        """The handle on an operand of an already emitted node."""
-        return self.builder.value(node.inputs[index])
-
-    def constant_of(self, value: V) -> complex | None:
-        """The number every element of `value` has, if the graph says so."""
-        while (node := self.maker(value)) is not None:
-            if node.op == "full":
-                number = node.attr("value")
-                assert isinstance(number, (bool, int, float, complex))
-                return number
-            if node.op not in ("expand", "reshape", "permute"):
-                return None
-            value = self.operand(node)
-        return None
-
+from gradmesh_engine.simplify.rewriter import Rewriter, Rule
 
 # --- dead code ------------------------------------------------------------------------------------
 
@@ -195,22 +150,3 @@ def fold_constants(graph: Graph) -> Graph:
         if node.op not in rules and op.axes is pointwise_axes and op.kernel is not None and not op.positional:
             rules[node.op] = _pointwise_constants
     return Rewriter(graph, rules).graph
-
-
-PASSES: Final[tuple[tuple[str, Callable[[Graph], Graph]], ...]] = (
-    ("dead code", dead_code),
-    ("markers", markers),
-    ("fold constants", fold_constants),
-    ("algebra", algebra),
-    ("dead code", dead_code),
-)
-
-
-def simplify(graph: Graph) -> Graph:
-    """All passes, in order."""
-    for _, run in PASSES:
-        graph = run(graph)
-    return graph
-
-
-__all__ = ["PASSES", "simplify"]

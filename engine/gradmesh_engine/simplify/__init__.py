@@ -1,0 +1,36 @@
+"""Simplify a graph of primitives: named passes, each a small table, each graph to graph.
+
+The order: markers go first, since they hide structure from every later rule; scalar factors move
+before constants fold, since moving makes products of constants; algebra and folding make nodes dead;
+common subexpressions merge whenever a graph is re-emitted; dead code goes last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from gradmesh_engine.graph import Graph
+from gradmesh_engine.simplify.algebra import algebra, dead_code, fold_constants, markers
+from gradmesh_engine.simplify.scalars import scalars
+
+__all__ = ["PASSES", "simplify"]
+
+PASSES: Final[tuple[tuple[str, Callable[[Graph], Graph]], ...]] = (
+    ("dead code", dead_code),
+    ("markers", markers),
+    ("fold constants", fold_constants),
+    ("algebra", algebra),
+    ("dead code", dead_code),
+    ("scalars", scalars),
+    ("fold constants", fold_constants),
+    ("algebra", algebra),
+    ("dead code", dead_code),
+)
+
+
+def simplify(graph: Graph) -> Graph:
+    """All passes, in order."""
+    for _, run in PASSES:
+        graph = run(graph)
+    return graph

@@ -1,0 +1,50 @@
+"""Re-emit a graph through rules; what every pass is made with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias
+
+from gradmesh_engine.builder import Builder, V
+from gradmesh_engine.graph import Graph, Node
+
+Rule: TypeAlias = "Callable[[Rewriter, Node, Sequence[V]], V | None]"
+
+
+class Rewriter:
+    """Re-emits a graph node by node, applying at most one rule per node. Final."""
+
+    def __init__(self, graph: Graph, rules: Mapping[str, Rule]) -> None:
+        self.builder = Builder(graph.inputs)
+        values = [self.builder.value(i) for i in range(len(graph.inputs))]
+        for node in graph.nodes:
+            self.builder.origin = node.origin
+            operands = [values[i] for i in node.inputs]
+            rule = rules.get(node.op)
+            value = None if rule is None else rule(self, node, operands)
+            if value is None:
+                inputs = tuple(v.id for v in operands)
+                value = self.builder.append(node.op, inputs, node.attrs, node.outputs[0])
+            values.append(value)
+        self.graph = self.builder.build([values[i] for i in graph.outputs], graph.sources)
+
+    def maker(self, value: V) -> Node | None:
+        """The node that made a value, or None for an input."""
+        index = value.id - self.builder.input_count
+        return self.builder.nodes[index] if index >= 0 else None
+
+    def operand(self, node: Node, index: int = 0) -> V:
+        """The handle on an operand of an already emitted node."""
+        return self.builder.value(node.inputs[index])
+
+    def constant_of(self, value: V) -> complex | None:
+        """The number every element of `value` has, if the graph says so."""
+        while (node := self.maker(value)) is not None:
+            if node.op == "full":
+                number = node.attr("value")
+                assert isinstance(number, (bool, int, float, complex))
+                return number
+            if node.op not in ("expand", "reshape", "permute"):
+                return None
+            value = self.operand(node)
+        return None

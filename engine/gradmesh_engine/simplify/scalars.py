@@ -1,0 +1,157 @@
+"""Move scalar factors out of products and reductions, so that they are applied once, at the end.
+
+A mean's 1/N met by a backward pass would otherwise be multiplied into every block. In
+s·x, the scalar s is one number for all elements. Values may change in the last bit, as under any
+reassociation of a product; 16-bit floats and integers are left alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from gradmesh_engine import dtypes
+from gradmesh_engine.builder import V, constant
+from gradmesh_engine.graph import Graph, Node
+from gradmesh_engine.ops import primitive_of
+from gradmesh_engine.simplify.rewriter import Rewriter, Rule
+
+_LINEAR: Final = frozenset({"mul", "neg", "keep", "reduce_sum", "contract", "permute", "reshape", "add", "sub", "div"})
+"""Ops a scalar factor of an operand may pass through."""
+
+
+class _Scalars:
+    """The rules, with what they know of the graph being rewritten."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._absorbed = _absorbed(graph)
+
+    def uniform(self, rw: Rewriter, value: V) -> V | None:
+        """The 0-d value every element of `value` has, or None."""
+        while value.ndim:
+            node = rw.maker(value)
+            if node is None or node.op not in ("expand", "reshape", "permute"):
+                if node is not None and node.op == "full":
+                    number = node.attr("value")
+                    assert isinstance(number, (bool, int, float, complex))
+                    return constant(value, number)
+                return None
+            value = rw.operand(node)
+        return value
+
+    def factors(self, rw: Rewriter, value: V, original: int) -> tuple[V | None, V | None]:
+        """`value` as (scalar, rest); either may be None, rest only when all of it is scalar."""
+        scalar = self.uniform(rw, value)
+        if scalar is not None:
+            return scalar, None
+        node = rw.maker(value)
+        if node is None or node.op != "mul" or not self._absorbed[original]:
+            return None, value
+        for mine, other in ((0, 1), (1, 0)):
+            scalar = self.uniform(rw, rw.operand(node, mine))
+            if scalar is not None:
+                return scalar, rw.operand(node, other)
+        return None, value
+
+    def mul(self, rw: Rewriter, node: Node, operands: Sequence[V]) -> V | None:
+        if not _applies(operands[0]):
+            return None
+        (sa, ra), (sb, rb) = (self.factors(rw, v, i) for v, i in zip(operands, node.inputs, strict=True))
+        if sa is None and sb is None:
+            return None
+        if (sa is None or sb is None) and (ra is None or rb is None):
+            return None  # one scalar on one side alone: as it should be
+        scalar = _times(sa, sb)
+        if ra is None and rb is None:
+            return _expanded(scalar, operands[0])
+        rest = _times(ra, rb)
+        return primitive_of("mul")(rest, _expanded(scalar, rest))
+
+    def neg(self, rw: Rewriter, node: Node, operands: Sequence[V]) -> V | None:
+        if not _applies(operands[0]):
+            return None
+        scalar, rest = self.factors(rw, operands[0], node.inputs[0])
+        if scalar is None or rest is None:
+            return None
+        return primitive_of("mul")(rest, _expanded(primitive_of("neg")(scalar), rest))
+
+    def sum_of(self, rw: Rewriter, node: Node, operands: Sequence[V]) -> V | None:
+        """x·s ± y·s = (x ± y)·s."""
+        if not _applies(operands[0]):
+            return None
+        (sa, ra), (sb, rb) = (self.factors(rw, v, i) for v, i in zip(operands, node.inputs, strict=True))
+        if sa is None or sb is None or ra is None or rb is None or sa.id != sb.id:
+            return None
+        return primitive_of("mul")(primitive_of(node.op)(ra, rb), _expanded(sa, ra))
+
+    def first_operand(self, rw: Rewriter, node: Node, operands: Sequence[V]) -> V | None:
+        """Ops linear in their first operand: keep, div, layout changes, sums."""
+        if not _applies(operands[0]):
+            return None
+        scalar, rest = self.factors(rw, operands[0], node.inputs[0])
+        if scalar is None or rest is None:
+            return None
+        result = primitive_of(node.op)(rest, *operands[1:], **dict(node.attrs))
+        return primitive_of("mul")(result, _expanded(scalar, result))
+
+    def contract(self, rw: Rewriter, node: Node, operands: Sequence[V]) -> V | None:
+        if not _applies(operands[0]):
+            return None
+        (sa, ra), (sb, rb) = (self.factors(rw, v, i) for v, i in zip(operands, node.inputs, strict=True))
+        if (sa is None and sb is None) or ra is None or rb is None:
+            return None
+        result = primitive_of("contract")(ra, rb, **dict(node.attrs))
+        return primitive_of("mul")(result, _expanded(_times(sa, sb), result))
+
+
+def _absorbed(graph: Graph) -> list[bool]:
+    """For each value whether every use lets a scalar factor pass: then its product is never made."""
+    passes = [True] * len(graph.specs)
+    uses = [0] * len(graph.specs)
+    for node in graph.nodes:
+        for position, value in enumerate(node.inputs):
+            uses[value] += 1
+            if node.op not in _LINEAR or (node.op in ("div", "keep") and position):
+                passes[value] = False
+    for value in graph.outputs:
+        uses[value] += 1
+        passes[value] = False
+    return [ok or count == 1 for ok, count in zip(passes, uses, strict=True)]
+
+
+def _applies(value: V) -> bool:
+    return value.ndim > 0 and dtypes.is_differentiable(value.dtype) and not dtypes.is_half(value.dtype)
+
+
+def _times(a: V | None, b: V | None) -> V:
+    if a is None or b is None:
+        result = b if a is None else a
+        assert result is not None
+        return result
+    product = primitive_of("mul")(a, b)
+    assert isinstance(product, V)
+    return product
+
+
+def _expanded(scalar: V, like: V) -> V:
+    expanded = primitive_of("expand")(scalar, shape=like.shape)
+    assert isinstance(expanded, V)
+    return expanded
+
+
+def scalars(graph: Graph) -> Graph:
+    """Scalar factors moved outwards."""
+    rules = _Scalars(graph)
+    table: dict[str, Rule] = {
+        "mul": rules.mul,
+        "neg": rules.neg,
+        "add": rules.sum_of,
+        "sub": rules.sum_of,
+        "keep": rules.first_operand,
+        "div": rules.first_operand,
+        "reduce_sum": rules.first_operand,
+        "permute": rules.first_operand,
+        "reshape": rules.first_operand,
+        "contract": rules.contract,
+    }
+    return Rewriter(graph, table).graph
