@@ -4,7 +4,9 @@ from gradmesh_engine.ops import creation as _creation  # noqa: F401
 from gradmesh_engine.ops import indexing as _indexing  # noqa: F401
 from gradmesh_engine.ops import layout as _layout  # noqa: F401
 from gradmesh_engine.ops import regions as _regions  # noqa: F401
+from gradmesh_engine.ops import windows as _windows  # noqa: F401
 from gradmesh_engine.ops import contract as _contract  # noqa: F401
+from gradmesh_engine.ops import numeric as _numeric  # noqa: F401
 from gradmesh_engine.ops import pointwise as _pointwise  # noqa: F401
 from gradmesh_engine.ops import reduce as _reduce  # noqa: F401
 from gradmesh_engine.ops import smooth as _smooth  # noqa: F401

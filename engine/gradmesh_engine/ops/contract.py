@@ -191,17 +191,6 @@ def _kernel(site: Site) -> Run:
     return run
 
 
-def _accumulate(site: Site) -> Run:
-    run = _kernel(site)
-    part = np.empty(site.out.shape, site.out.dtype)
-
-    def add(a: np.ndarray, b: np.ndarray, acc: np.ndarray) -> None:
-        run(a, b, part)
-        np.add(acc, part, out=acc)
-
-    return add
-
-
 def _vjp(g: V, y: V, a: V, b: V, spec: str) -> tuple[V, V]:
     first, second, out = parse_equation(spec)
     return (
@@ -219,7 +208,6 @@ contract = declare(
         doc="The sum over the labels missing from the result of the product of both operands.",
         spec=_spec,
         kernel=_kernel,
-        accumulate=_accumulate,
         vjp=_vjp,
         axes=_axes,
         cost=_cost,

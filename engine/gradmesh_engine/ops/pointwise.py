@@ -109,6 +109,18 @@ def zeros_like(v: V, dtype: np.dtype | None = None) -> V:
     return constant(v, 0, v.shape, dtype)
 
 
+def is_zero(v: V) -> V:
+    """A mask of where `v` is 0; NaN is not."""
+    result: V = primitive_of("eq")(v, constant(v, 0))
+    return result
+
+
+def nonzero(v: V) -> V:
+    """A mask of where `v` is not 0."""
+    result: V = primitive_of("ne")(v, constant(v, 0))
+    return result
+
+
 def flat(g: V, y: V, x: V) -> tuple[V]:
     """The vjp of a step function: zero, but connected, as in PyTorch."""
     return (zeros_like(g),)
@@ -226,6 +238,22 @@ convert: Primitive = declare(
         ),
         axes=pointwise_axes,
         cost=lambda specs, out, attrs: float(out.size),
+        cheap=True,
+    )
+)
+
+# --- detach ---------------------------------------------------------------------------------------
+
+detach = declare(
+    Primitive(
+        name="detach",
+        arity=1,
+        doc="Its operand, through which no gradient flows.",
+        spec=lambda specs: specs[0],
+        view=lambda site: lambda x: x,
+        vjp=lambda g, y, x: (None,),
+        axes=pointwise_axes,
+        cost=lambda specs, out, attrs: 0.0,
         cheap=True,
     )
 )
@@ -412,10 +440,20 @@ def _minimum(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
 
 
 maximum = pointwise(
-    "maximum", lambda site: _maximum, arity=2, allowed=REAL, vjp=_extreme_vjp(gt, ge), doc="The larger; NaN wins; ties share."
+    "maximum",
+    lambda site: _maximum,
+    arity=2,
+    allowed=REAL,
+    vjp=_extreme_vjp(gt, ge),
+    doc="The larger; NaN wins; ties share.",
 )
 minimum = pointwise(
-    "minimum", lambda site: _minimum, arity=2, allowed=REAL, vjp=_extreme_vjp(lt, le), doc="The smaller; NaN wins; ties share."
+    "minimum",
+    lambda site: _minimum,
+    arity=2,
+    allowed=REAL,
+    vjp=_extreme_vjp(lt, le),
+    doc="The smaller; NaN wins; ties share.",
 )
 
 # --- logic ----------------------------------------------------------------------------------------

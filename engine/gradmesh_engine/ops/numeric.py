@@ -1,0 +1,573 @@
+"""Pointwise functions: signs, rounding, remainders, powers, complex parts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from gradmesh_engine import dtypes
+from gradmesh_engine.builder import V, constant
+from gradmesh_engine.dtypes import COMPLEX, FLOAT
+from gradmesh_engine.errors import DTypeError, InvalidRequestError
+from gradmesh_engine.graph import AttrValue, TensorSpec
+from gradmesh_engine.ops.base import Attr, Composite, Primitive, Site, Specs, declare
+from gradmesh_engine.ops.pointwise import (
+    NUMBER,
+    REAL,
+    REAL_NUMBER,
+    Run,
+    conjugate,
+    convert,
+    eq,
+    flat,
+    floating,
+    ge,
+    in_float32,
+    is_zero,
+    keep,
+    le,
+    logical_and,
+    logical_not,
+    logical_or,
+    nonzero,
+    of_category,
+    pointwise,
+    pointwise_axes,
+    to_bool,
+    zeros_like,
+)
+from gradmesh_engine.ops.smooth import log, reciprocal, sigmoid
+
+# --- signs ----------------------------------------------------------------------------------------
+
+
+def _abs_vjp(g: V, y: V, x: V) -> tuple[V]:
+    return (g * (sgn(x) if dtypes.is_complex(x.dtype) else sign(x)),)
+
+
+def _sgn_vjp(g: V, y: V, x: V) -> tuple[V]:
+    if not dtypes.is_complex(x.dtype):
+        return (zeros_like(g),)
+    size = absolute(x)
+    turned = g - real(g * conjugate(y)) * y
+    return (keep(turned / size, nonzero(size)),)
+
+
+absolute = pointwise("abs", np.absolute, allowed=NUMBER, result=dtypes.real_of, vjp=_abs_vjp, inplace=False, doc="|x|")
+sign = pointwise("sign", np.sign, allowed=REAL_NUMBER, vjp=flat, doc="-1, 0 or 1 by the sign of x.")
+sgn = pointwise("sgn", np.sign, allowed=NUMBER, vjp=_sgn_vjp, doc="x / |x|, 0 at 0, also of complex numbers.")
+
+isnan = pointwise("isnan", np.isnan, result=to_bool, inplace=False, doc="True where x is NaN.")
+isinf = pointwise("isinf", np.isinf, result=to_bool, inplace=False, doc="True where x is infinite.")
+isfinite = pointwise("isfinite", np.isfinite, result=to_bool, inplace=False, doc="True where x is finite.")
+
+# --- rounding -------------------------------------------------------------------------------------
+
+
+def _rounding(ufunc: np.ufunc) -> Any:
+    def kernel(site: Site) -> np.ufunc | Run:
+        if dtypes.category(site.out.dtype) < FLOAT:
+            return lambda x, out: np.copyto(out, x)
+        return ufunc
+
+    return kernel
+
+
+@in_float32
+def _round_kernel(site: Site) -> Run:
+    decimals = site.attrs["decimals"]
+    if dtypes.category(site.out.dtype) < FLOAT:
+        return lambda x, out: np.copyto(out, x)
+    if not decimals:
+        return np.rint
+    assert isinstance(decimals, int)
+    scale = 10.0 ** abs(decimals)
+    there, back = (np.multiply, np.divide) if decimals > 0 else (np.divide, np.multiply)
+
+    def run(x: np.ndarray, out: np.ndarray) -> None:
+        there(x, scale, out=out)
+        np.rint(out, out=out)
+        back(out, scale, out=out)
+
+    return run
+
+
+def _flat_attrs(g: V, y: V, x: V, **_: AttrValue) -> tuple[V]:
+    return (zeros_like(g),)
+
+
+floor = pointwise("floor", _rounding(np.floor), allowed=REAL_NUMBER, vjp=flat, doc="Largest whole number ≤ x.")
+ceil = pointwise("ceil", _rounding(np.ceil), allowed=REAL_NUMBER, vjp=flat, doc="Smallest whole number ≥ x.")
+trunc = pointwise("trunc", _rounding(np.trunc), allowed=REAL_NUMBER, vjp=flat, doc="x without its fraction.")
+round_ = pointwise(
+    "round",
+    _round_kernel,
+    allowed=REAL_NUMBER,
+    attrs={"decimals": Attr("int", 0, "decimal places kept")},
+    vjp=_flat_attrs,
+    doc="The nearest whole number, halves to even.",
+)
+frac = declare(
+    Composite(
+        name="frac",
+        arity=1,
+        grad_name="FracBackward0",
+        doc="The fraction of x, with its sign.",
+        body=lambda x: x - trunc(x),
+    )
+)
+
+# --- division with remainder ----------------------------------------------------------------------
+
+
+def _checked(ufunc: np.ufunc) -> Any:
+    """Integers refuse to divide by 0, as they do in PyTorch."""
+
+    def kernel(site: Site) -> np.ufunc | Run:
+        if dtypes.category(site.out.dtype) >= FLOAT:
+            return ufunc
+
+        def run(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
+            if not b.all():
+                raise InvalidRequestError("ZeroDivisionError: an integer was divided by zero", got="0")
+            ufunc(a, b, out=out)
+
+        return run
+
+    return kernel
+
+
+@in_float32
+def _div_trunc_kernel(site: Site) -> Run:
+    if dtypes.category(site.out.dtype) < FLOAT:
+
+        def run_int(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
+            if not b.all():
+                raise InvalidRequestError("ZeroDivisionError: an integer was divided by zero", got="0")
+            np.subtract(a, np.fmod(a, b), out=out)
+            np.floor_divide(out, b, out=out)
+
+        return run_int
+
+    def run(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
+        np.divide(a, b, out=out)
+        np.trunc(out, out=out)
+
+    return run
+
+
+def _flat_pair(g: V, y: V, a: V, b: V) -> tuple[V, V]:
+    return zeros_like(g), zeros_like(g)
+
+
+def _by_number(name: str) -> Any:
+    """PyTorch names the derivative by whether the other operand is a number or a tensor."""
+
+    def grad_name(specs: Specs, attrs: Mapping[str, AttrValue]) -> str:
+        number = not specs[-1].shape and any(s.shape for s in specs)
+        return f"{name}Backward{0 if number else 1}"
+
+    return grad_name
+
+
+floor_divide = pointwise(
+    "floor_divide",
+    _checked(np.floor_divide),
+    arity=2,
+    allowed=REAL_NUMBER,
+    cost=4.0,
+    doc="The largest whole number ≤ a / b; not differentiable, as in PyTorch.",
+)
+div_floor = pointwise(
+    "div_floor",
+    _checked(np.floor_divide),
+    arity=2,
+    allowed=REAL_NUMBER,
+    cost=4.0,
+    vjp=_flat_pair,
+    grad_name="DivBackward2",
+    doc="a / b rounded down; its gradient is zero.",
+)
+div_trunc = pointwise(
+    "div_trunc",
+    _div_trunc_kernel,
+    arity=2,
+    allowed=REAL_NUMBER,
+    cost=4.0,
+    inplace=False,
+    vjp=_flat_pair,
+    grad_name="DivBackward2",
+    doc="a / b rounded towards 0; its gradient is zero.",
+)
+remainder = pointwise(
+    "remainder",
+    _checked(np.remainder),
+    arity=2,
+    allowed=REAL_NUMBER,
+    cost=6.0,
+    vjp=lambda g, y, a, b: (g, -(g * div_floor(a, b))),
+    grad_name=_by_number("Remainder"),
+    doc="a - b * floor(a / b): the sign is b's.",
+)
+fmod = pointwise(
+    "fmod",
+    _checked(np.fmod),
+    arity=2,
+    allowed=REAL_NUMBER,
+    cost=6.0,
+    vjp=lambda g, y, a, b: (g, -(g * div_trunc(a, b))),
+    grad_name=_by_number("Fmod"),
+    doc="a - b * trunc(a / b): the sign is a's.",
+)
+
+# --- powers ---------------------------------------------------------------------------------------
+
+
+def _power_kernel(site: Site) -> np.ufunc | Run:
+    if dtypes.category(site.out.dtype) >= FLOAT:
+        return np.power
+
+    def run(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
+        # A whole number to a negative power is 0 but for 1 and -1.
+        np.power(a, np.maximum(b, 0), out=out)
+        negative = b < 0
+        if negative.any():
+            odd = np.where(b % 2 == 0, 1, a)
+            np.copyto(out, np.where(np.abs(a) == 1, odd, 0), where=negative, casting="unsafe")
+
+    return run
+
+
+def _power_vjp(g: V, y: V, a: V, b: V) -> tuple[V, V]:
+    ga = keep(g * conjugate(b * power(a, b - 1)), nonzero(b))
+    exponent = real(b) if dtypes.is_complex(b.dtype) else b
+    vanishes = logical_and(is_zero(a), ge(exponent, constant(exponent, 0)))
+    return ga, keep(g * conjugate(y * log(a)), logical_not(vanishes))
+
+
+power = pointwise(
+    "pow",
+    _power_kernel,
+    arity=2,
+    allowed=NUMBER,
+    cost=8.0,
+    inplace=False,
+    vjp=_power_vjp,
+    grad_name="PowBackward1",
+    doc="a to the power b.",
+)
+
+
+def _exponent_dtype(exponent: AttrValue) -> np.dtype:
+    if isinstance(exponent, complex):
+        return dtypes.complex128
+    return dtypes.float64 if isinstance(exponent, float) else dtypes.int64
+
+
+def _pow_scalar_dtype(x: TensorSpec, exponent: AttrValue) -> np.dtype:
+    return dtypes.result_type([(x.dtype, 2), (_exponent_dtype(exponent), 0)])
+
+
+def _pow_scalar_spec(specs: Specs, exponent: AttrValue) -> TensorSpec:
+    dtype = _pow_scalar_dtype(specs[0], exponent)
+    assert isinstance(exponent, (bool, int, float, complex))
+    if dtypes.category(dtype) < FLOAT and not isinstance(exponent, complex) and exponent < 0:
+        raise DTypeError(
+            "Integers to negative integer powers are not allowed.",
+            expected="an exponent ≥ 0, or a float",
+            got=str(exponent),
+            remedy="cast the operand to a float",
+        )
+    return TensorSpec(specs[0].shape, dtype)
+
+
+@in_float32
+def _pow_scalar_kernel(site: Site) -> np.ufunc | Run:
+    exponent: Any = site.attrs["exponent"]
+    floats = dtypes.category(site.out.dtype) >= FLOAT
+    if exponent == 2:
+        return np.square
+    if exponent == 1:
+        return lambda x, out: np.copyto(out, x)
+    if exponent == 0.5:
+        return np.sqrt
+    if exponent == -1 and floats:
+        return np.reciprocal
+
+    def cube(x: np.ndarray, out: np.ndarray) -> None:
+        np.square(x, out=out)
+        np.multiply(out, x, out=out)
+
+    def root(x: np.ndarray, out: np.ndarray) -> None:
+        np.sqrt(x, out=out)
+        np.reciprocal(out, out=out)
+
+    if exponent == 3:
+        return cube
+    if exponent == -0.5:
+        return root
+    number = site.out.dtype.type(exponent)
+    return lambda x, out: np.power(x, number, out=out)
+
+
+def _pow_scalar_vjp(g: V, y: V, x: V, exponent: Any) -> tuple[V]:
+    if exponent == 0:
+        return (zeros_like(g),)
+    if exponent == 1:
+        return (g,)
+    slope = x if exponent == 2 else pow_scalar(x, exponent=exponent - 1)
+    if isinstance(exponent, complex):
+        exponent = exponent.conjugate()
+    return (g * exponent * conjugate(slope),)
+
+
+def _pow_scalar_prepare(operands: Sequence[V], attrs: Mapping[str, AttrValue]) -> Sequence[V]:
+    (x,) = operands
+    return (convert(x, dtype=_pow_scalar_dtype(x.spec, attrs["exponent"]).name),)
+
+
+pow_scalar: Primitive = declare(
+    Primitive(
+        name="pow_scalar",
+        arity=1,
+        attrs={"exponent": Attr("number")},
+        grad_name="PowBackward0",
+        doc="x to the power of a number.",
+        spec=_pow_scalar_spec,
+        kernel=_pow_scalar_kernel,
+        vjp=_pow_scalar_vjp,
+        axes=pointwise_axes,
+        cost=lambda specs, out, attrs: (1.0 if attrs["exponent"] == 2 else 8.0) * out.size,
+        cheap=True,
+        prepare=_pow_scalar_prepare,
+    )
+)
+square = declare(
+    Composite(name="square", arity=1, grad_name="PowBackward0", doc="x * x", body=lambda x: pow_scalar(x, exponent=2))
+)
+
+# --- two operands ---------------------------------------------------------------------------------
+
+
+def _atan2_vjp(g: V, y: V, a: V, b: V) -> tuple[V, V]:
+    size = a * a + b * b
+    scaled = g * keep(reciprocal(size), nonzero(size))
+    return scaled * b, -(scaled * a)
+
+
+@in_float32
+def _logaddexp_kernel(site: Site) -> Run:
+    high = np.empty(site.out.shape, site.out.dtype)
+
+    def run(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
+        np.maximum(a, b, out=high)
+        np.subtract(a, b, out=out)
+        np.absolute(out, out=out)
+        np.negative(out, out=out)
+        # Equal infinities differ by NaN, which fmax takes for "infinitely far apart".
+        np.fmax(out, -math.inf, out=out)
+        np.exp(out, out=out)
+        np.log1p(out, out=out)
+        np.add(out, high, out=out)
+
+    return run
+
+
+@in_float32
+def _xlogy_kernel(site: Site) -> Run:
+    def run(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
+        drop = np.logical_and(a == 0, ~np.isnan(b))
+        np.log(b, out=out)
+        np.multiply(out, a, out=out)
+        np.copyto(out, 0, where=drop)
+
+    return run
+
+
+def _only_float(dtype: np.dtype) -> bool:
+    return dtypes.category(dtype) == FLOAT
+
+
+atan2 = pointwise(
+    "atan2",
+    np.arctan2,
+    arity=2,
+    compute=floating,
+    allowed=REAL,
+    cost=12.0,
+    vjp=_atan2_vjp,
+    doc="The angle in radians of the point (b, a).",
+)
+hypot = pointwise(
+    "hypot",
+    np.hypot,
+    arity=2,
+    allowed=_only_float,
+    cost=8.0,
+    vjp=lambda g, y, a, b: (g * (a / y), g * (b / y)),
+    doc="sqrt(a² + b²), without overflow.",
+)
+logaddexp = pointwise(
+    "logaddexp",
+    _logaddexp_kernel,
+    arity=2,
+    compute=floating,
+    allowed=REAL,
+    cost=14.0,
+    inplace=False,
+    vjp=lambda g, y, a, b: (g * sigmoid(a - b), g * sigmoid(b - a)),
+    doc="log(e^a + e^b), without overflow.",
+)
+xlogy: Primitive = pointwise(
+    "xlogy",
+    _xlogy_kernel,
+    arity=2,
+    compute=floating,
+    allowed=REAL,
+    cost=8.0,
+    inplace=False,
+    vjp=lambda g, y, a, b: (g * xlogy(convert(nonzero(a), dtype=a.dtype.name), b), g * (a / b)),
+    doc="a * log(b), and 0 where a is 0.",
+)
+
+# --- three operands -------------------------------------------------------------------------------
+
+rsub = declare(Composite(name="rsub", arity=2, grad_name="RsubBackward1", doc="b - a", body=lambda a, b: b - a))
+lerp = declare(
+    Composite(
+        name="lerp",
+        arity=3,
+        grad_name=_by_number("Lerp"),
+        doc="a + weight * (b - a)",
+        body=lambda a, b, weight: a + weight * (b - a),
+    )
+)
+addcmul = declare(
+    Composite(
+        name="addcmul",
+        arity=4,
+        grad_name="AddcmulBackward0",
+        doc="x + value * (a * b)",
+        body=lambda x, a, b, value: x + value * (a * b),
+    )
+)
+addcdiv = declare(
+    Composite(
+        name="addcdiv",
+        arity=4,
+        grad_name="AddcdivBackward0",
+        doc="x + value * (a / b)",
+        body=lambda x, a, b, value: x + value * (a / b),
+    )
+)
+
+
+def _isclose(a: V, b: V, rtol: float, atol: float, equal_nan: bool) -> V:
+    if a.dtype != b.dtype:
+        raise DTypeError(f"{a.dtype.name} did not match {b.dtype.name}", expected=a.dtype.name, got=b.dtype.name)
+    same = eq(a, b)
+    if equal_nan:
+        same = logical_or(same, logical_and(isnan(a), isnan(b)))
+    if dtypes.category(a.dtype) < FLOAT:
+        a, b = (convert(v, dtype="float64") for v in (a, b))
+    near = le(absolute(a - b), absolute(b) * rtol + atol)
+    # An infinite b is within an infinite margin of everything.
+    result: V = logical_or(same, logical_and(near, isfinite(b)))
+    return result
+
+
+isclose = declare(
+    Composite(
+        name="isclose",
+        arity=2,
+        attrs={"rtol": Attr("float", 1e-5), "atol": Attr("float", 1e-8), "equal_nan": Attr("bool", False)},
+        doc="|a - b| ≤ atol + rtol * |b|",
+        body=_isclose,
+    )
+)
+
+# --- complex numbers ------------------------------------------------------------------------------
+
+
+def _angle_kernel(site: Site) -> Run:
+    if dtypes.is_complex(site.ins[0].dtype):
+        return lambda x, out: np.arctan2(x.imag, x.real, out=out)
+
+    def run(x: np.ndarray, out: np.ndarray) -> None:
+        np.copyto(out, np.where(np.isnan(x), x, np.where(x < 0, math.pi, 0)), casting="unsafe")
+
+    return run
+
+
+def _angle_vjp(g: V, y: V, x: V) -> tuple[V]:
+    if not dtypes.is_complex(x.dtype):
+        return (zeros_like(g),)
+    size = absolute(x)
+    size = size * size
+    turn = keep(g / size, nonzero(size))
+    return (complex_(-(turn * imag(x)), turn * real(x)),)
+
+
+def _complex_kernel(site: Site) -> Run:
+    def run(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
+        out.real = a
+        out.imag = b
+
+    return run
+
+
+def _wide_float(dtype: np.dtype) -> bool:
+    return dtype in (dtypes.float32, dtypes.float64)
+
+
+def _copy_part(part: str) -> Any:
+    return lambda site: lambda x, out: np.copyto(out, getattr(x, part))
+
+
+_IMAGINARY = 1j
+
+real = pointwise(
+    "real",
+    _copy_part("real"),
+    result=dtypes.real_of,
+    inplace=False,
+    vjp=lambda g, y, x: (convert(g, dtype=x.dtype.name),),
+    grad_name="RealBackward0",
+    doc="The real part.",
+)
+imag = pointwise(
+    "imag",
+    _copy_part("imag"),
+    allowed=of_category(COMPLEX),
+    result=dtypes.real_of,
+    inplace=False,
+    vjp=lambda g, y, x: (convert(g, dtype=x.dtype.name) * _IMAGINARY,),
+    grad_name="ImagBackward0",
+    doc="The imaginary part.",
+)
+conj = pointwise(
+    "conj", np.conjugate, allowed=NUMBER, vjp=lambda g, y, x: (conjugate(g),), doc="The complex conjugate."
+)
+complex_ = pointwise(
+    "complex",
+    _complex_kernel,
+    arity=2,
+    allowed=_wide_float,
+    result=dtypes.complex_of,
+    inplace=False,
+    vjp=lambda g, y, a, b: (real(g), imag(g)),
+    doc="a + b * 1j",
+)
+angle = pointwise(
+    "angle",
+    _angle_kernel,
+    compute=floating,
+    result=dtypes.real_of,
+    cost=12.0,
+    inplace=False,
+    vjp=_angle_vjp,
+    doc="The argument of a complex number, in radians.",
+)
