@@ -6,7 +6,7 @@ from typing import Final
 
 from gradmesh_engine.graph import Graph
 from gradmesh_engine.ops import primitive_of
-from gradmesh_engine.plan.axes import Axis, candidate_axes, factors_of
+from gradmesh_engine.plan.axes import candidate_axes, factors_of
 from gradmesh_engine.plan.blocks import choose_split, live_bytes
 from gradmesh_engine.plan.stages import Cut, cut
 from gradmesh_engine.plan.text import plan_text
@@ -23,6 +23,9 @@ MEMORY_COST: Final = 0.5
 CACHE_COST: Final = 0.05
 """The same for a byte that stays in cache."""
 
+FEW_GROUPS: Final = 4
+"""Fewer groups than this leave workers idle: such a split must be worth it."""
+
 
 def plan(graph: Graph) -> Plan:
     """The plan of a graph of primitives without dead code. Deterministic in the graph alone."""
@@ -32,21 +35,19 @@ def plan(graph: Graph) -> Plan:
     touched = sum(moved)
     rules = factors_of(graph)
     best = cut(graph, rules, None)
-    axis: Axis | None = None
+    split: Split | None = None
     if touched > SMALL_BYTES:
-        best_cost = _cost(graph, best, costs, moved)
+        best_cost = _cost(graph, best, None, False, costs, moved)
         for candidate in candidate_axes(graph, rules):
             if candidate.length < 2:
                 continue
             tried = cut(graph, rules, candidate)
             if not any(stage.body for stage in tried.stages):
                 continue
-            cost = _cost(graph, tried, costs, moved)
+            sizes, fits = choose_split(graph, tried, candidate.length)
+            cost = _cost(graph, tried, sizes, fits, costs, moved)
             if cost < best_cost:
-                best, best_cost, axis = tried, cost, candidate
-    split = None
-    if axis is not None:
-        split = choose_split(graph, best, axis.length)
+                best, best_cost, split = tried, cost, sizes
     return Plan(graph, split, best.dims, best.stages, flops, _peak(graph, best, split), touched)
 
 
@@ -68,17 +69,25 @@ def _node_bytes(graph: Graph) -> list[int]:
     ]
 
 
-def _cost(graph: Graph, tried: Cut, costs: list[float], moved: list[int]) -> float:
+def _cost(
+    graph: Graph, tried: Cut, split: Split | None, fits: bool, costs: list[float], moved: list[int]
+) -> float:
     """Estimated time of a cut, in adds."""
-    total = 0.0
+    total = blocked = 0.0
+    per_byte = CACHE_COST if fits else MEMORY_COST
     for stage in tried.stages:
         for index in stage.whole:
             total += costs[index] + MEMORY_COST * moved[index]
         for index in stage.body:
-            total += costs[index] + CACHE_COST * moved[index]
+            blocked += costs[index] + per_byte * moved[index]
         for slot in (*stage.reads, *stage.stores):
-            total += MEMORY_COST * graph.specs[slot.value].nbytes
-    return total
+            spec = graph.specs[slot.value]
+            # A block along an inner dim lies scattered in memory and is gathered first.
+            scattered = slot.dim is not None and any(size > 1 for size in spec.shape[: slot.dim])
+            blocked += MEMORY_COST * spec.nbytes * (2 if scattered else 1)
+    if split is not None and split.groups < FEW_GROUPS:
+        blocked *= 1.5
+    return total + blocked
 
 
 def _peak(graph: Graph, best: Cut, split: Split | None) -> int:

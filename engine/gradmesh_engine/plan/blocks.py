@@ -55,8 +55,11 @@ def live_bytes(graph: Graph, body: Iterable[int], reads: Sequence[Slot], keep: I
     return peak
 
 
-def choose_split(graph: Graph, cut: Cut, length: int) -> Split:
-    """Rows per block so that a block's live values fit the cache; groups so that partials stay few."""
+def choose_split(graph: Graph, cut: Cut, length: int) -> tuple[Split, bool]:
+    """Rows per block so that a block's live values fit the cache; groups so that partials stay few.
+
+    Also returns whether a block's values do fit: one row alone may be too large.
+    """
     per_row = 1.0
     partial_bytes = 0
     for stage in cut.stages:
@@ -68,9 +71,9 @@ def choose_split(graph: Graph, cut: Cut, length: int) -> Split:
     if rows >= length:
         block = length
     else:
-        step = max(1, 1 << (rows.bit_length() - 3))
+        step = 1 << max(0, rows.bit_length() - 3)
         block = rows // step * step
     blocks = -(-length // block)
     most = max(8, min(MOST_GROUPS, PARTIAL_BYTES // max(partial_bytes, 1)))
     per_group = -(-blocks // most)
-    return Split(length, block, per_group, -(-blocks // per_group))
+    return Split(length, block, per_group, -(-blocks // per_group)), per_row <= BLOCK_BYTES

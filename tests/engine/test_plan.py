@@ -1,0 +1,135 @@
+"""Splitting never changes a result: against the whole graph, in any division of the groups."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from tests.engine.graphs import Maker, random_graph
+
+from gradmesh_engine.combine import finish, merge
+from gradmesh_engine.execute import Piece, StageRunner, run_plan
+from gradmesh_engine.lower import lower
+from gradmesh_engine.plan import Plan, blocks, plan, plan_text
+from gradmesh_engine.program import compile_query
+from gradmesh_engine.session import Query
+from gradmesh_engine.simplify import PASSES
+
+
+@pytest.fixture
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many blocks of few rows, on graphs of any size."""
+    monkeypatch.setattr("gradmesh_engine.plan.SMALL_BYTES", -1)
+    monkeypatch.setattr(blocks, "BLOCK_BYTES", 1500)
+    monkeypatch.setattr(blocks, "MOST_GROUPS", 9)
+
+
+def run_divided(plan: Plan, inputs: list[np.ndarray], ranges: list[tuple[int, int]]) -> list[np.ndarray]:
+    """As a cluster would: every range with a runner and input pieces of its own, partials merged at random."""
+    rng = np.random.default_rng(len(ranges))
+    values: dict[int, np.ndarray] = dict(enumerate(inputs))
+    for stage in plan.stages:
+        values.update(StageRunner(plan, stage.index).run_whole(values))
+        if not stage.body:
+            continue
+        assert plan.split is not None
+        trees, pieces = [], []
+        for first, stop in ranges:
+            lo, hi = plan.split.group_rows(first)[0], plan.split.group_rows(stop - 1)[1]
+            given: dict[int, np.ndarray | Piece] = {}
+            for slot in stage.reads:
+                whole = values[slot.value]
+                if slot.dim is None:
+                    given[slot.value] = whole
+                    continue
+                cut = [slice(None)] * whole.ndim
+                cut[slot.dim] = slice(lo * slot.scale, hi * slot.scale)
+                given[slot.value] = Piece(np.ascontiguousarray(whole[tuple(cut)]), lo * slot.scale)
+            result = StageRunner(plan, stage.index).run_groups(first, stop, given)
+            for tree in result.partials:
+                for array in tree.values.values():
+                    array.flags.writeable = False
+            trees += result.partials
+            pieces.append(result.stores)
+        some = [trees[i] for i in rng.permutation(len(trees))]
+        values.update(finish(plan, stage.index, [*merge(plan, stage.index, some[::2]), *some[1::2]]))
+        for slot in stage.stores:
+            assert slot.dim is not None
+            values[slot.value] = np.concatenate([p[slot.value] for p in pieces], axis=slot.dim)
+    return [values[v] for v in plan.graph.outputs]
+
+
+def ranges_of(groups: int, parts: int) -> list[tuple[int, int]]:
+    edges = sorted({0, groups, *(groups * k // parts for k in range(1, parts))})
+    return list(zip(edges[:-1], edges[1:], strict=True))
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_split_is_whole_and_any_division_gives_the_same_bits(seed: int, small_blocks: None) -> None:
+    graph, arrays, wrt = random_graph(seed)
+    query = Query((graph.outputs[0],), tuple(wrt), (False,))
+    program = compile_query(graph, query)
+    split = program.plan.split
+    assert split is not None and split.groups > 3, plan_text(program.plan)
+    got = program.run(arrays)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("gradmesh_engine.plan.SMALL_BYTES", 1 << 60)
+        whole = compile_query(graph, query)
+    assert whole.plan.split is None
+    for a, b in zip(got, whole.run(arrays), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
+    for parts in (1, 2, 3, split.groups):
+        divided = run_divided(program.plan, arrays, ranges_of(split.groups, parts))
+        for a, b in zip(got, divided, strict=True):
+            assert a.tobytes() == b.tobytes()
+
+
+@pytest.mark.parametrize("seed", range(40, 60))
+def test_every_pass_keeps_the_meaning(seed: int) -> None:
+    graph, arrays, _ = random_graph(seed)
+    current = lower(graph)
+    expected = run_plan(plan(current), arrays)
+    for name, run in PASSES:
+        current = run(current)
+        for a, b in zip(run_plan(plan(current), arrays), expected, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-13, err_msg=name)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_gradients_are_finite_differences(seed: int, small_blocks: None) -> None:
+    graph, arrays, wrt = random_graph(seed)
+    program = compile_query(graph, Query((graph.outputs[0],), tuple(wrt), (False,)))
+    result = program.split_result(program.run(arrays))
+    rng = np.random.default_rng(seed)
+    directions = [rng.normal(size=arrays[i].shape) for i in wrt]
+    along = sum(
+        float((g * d).sum()) for g, d in zip(result.gradients, directions, strict=True) if g is not None
+    )
+
+    def loss(step: float) -> float:
+        moved = list(arrays)
+        for i, d in zip(wrt, directions, strict=True):
+            moved[i] = arrays[i] + step * d
+        return float(program.run(moved)[0])
+
+    h = 1e-6
+    assert along == pytest.approx((loss(h) - loss(-h)) / (2 * h), rel=1e-4, abs=1e-8)
+
+
+def test_batch_statistics_end_a_stage(small_blocks: None) -> None:
+    m = Maker()
+    x, gain = m.input((64, 3)), m.input((3,))
+    mean = m.mean(x, 0)
+    centred = m("sub", x, mean)
+    variance = m.mean(m("mul", centred, centred), 0)
+    y = m("mul", m("div", centred, m("sqrt", variance)), gain)
+    loss = m.mean(m("tanh", y), 0, 1)
+    program = compile_query(m.graph(loss), Query((loss,), (x, gain), (False,)))
+    bodies = [stage.index for stage in program.plan.stages if stage.body]
+    assert len(bodies) == 5, plan_text(program.plan)
+    assert sum(len(stage.stores) for stage in program.plan.stages) == 2, "only the gradient of x is stored, twice"
+
+
+def test_plan_is_a_function_of_the_graph_alone() -> None:
+    graph, _, wrt = random_graph(3)
+    query = Query((graph.outputs[0],), tuple(wrt), (False,))
+    assert compile_query(graph, query).plan == compile_query(graph, query).plan
