@@ -2,6 +2,7 @@
 
 from gradmesh_engine.ops import creation as _creation  # noqa: F401
 from gradmesh_engine.ops import indexing as _indexing  # noqa: F401
+from gradmesh_engine.ops import conv as _conv  # noqa: F401
 from gradmesh_engine.ops import layout as _layout  # noqa: F401
 from gradmesh_engine.ops import regions as _regions  # noqa: F401
 from gradmesh_engine.ops import windows as _windows  # noqa: F401

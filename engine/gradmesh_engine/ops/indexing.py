@@ -406,6 +406,10 @@ def _put_along_kernel(site: Site) -> Callable[..., None]:
     return run
 
 
+def _put_along_vjp(g: V, y: V, x: V, index: V, src: V, *, dim: int) -> Sequence[V | None]:
+    return put_along(g, index, zeros_like(src), dim=dim), None, gather(g, index, dim=dim)
+
+
 put_along = declare(
     Primitive(
         name="put_along",
@@ -415,11 +419,7 @@ put_along = declare(
         doc="A copy of x with out[i, index[i, j]] = src[i, j] for dim 1; the last of equal positions wins.",
         spec=_put_along_spec,
         kernel=_put_along_kernel,
-        vjp=lambda g, y, x, index, src, dim: (
-            put_along(g, index, zeros_like(src), dim=dim),
-            None,
-            gather(g, index, dim=dim),
-        ),
+        vjp=_put_along_vjp,
         axes=lambda specs, out, dim: [Factor((d, d, d), d) for d in range(out.ndim) if d != dim],
         cost=lambda specs, out, attrs: 3.0 * specs[1].size + out.size,
     )

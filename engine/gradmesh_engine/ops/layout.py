@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from gradmesh_engine import dtypes
 from gradmesh_engine.builder import V
 from gradmesh_engine.errors import AxisError, ShapeError
 from gradmesh_engine.graph import AttrValue, TensorSpec

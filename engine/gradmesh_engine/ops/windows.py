@@ -1,0 +1,499 @@
+"""Primitives over sliding windows of the trailing dims, and their adjoints.
+
+`kernel`, `stride` and `dilation` have one number per windowed dim. A result keeps the leading dims
+of its operand; windowed sizes `H` become `O = (H - dilation * (kernel - 1) - 1) // stride + 1`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
+from gradmesh_engine import dtypes
+from gradmesh_engine.builder import V
+from gradmesh_engine.errors import DTypeError, ShapeError
+from gradmesh_engine.graph import AttrValue, TensorSpec
+from gradmesh_engine.ops.base import Attr, Factor, Primitive, Site, Specs, declare
+from gradmesh_engine.ops.layout import Ints, free
+from gradmesh_engine.ops.pointwise import in_float32
+
+Slot = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Windows:
+    """The geometry of sliding windows over the trailing `len(kernel)` dims."""
+
+    kernel: Ints
+    stride: Ints
+    dilation: Ints
+
+    @property
+    def rank(self) -> int:
+        return len(self.kernel)
+
+    @property
+    def count(self) -> int:
+        """Elements of one window."""
+        return math.prod(self.kernel)
+
+    def check(self, rank: int) -> None:
+        """Raises ShapeError unless the numbers fit each other and a tensor of `rank` dims."""
+        lengths = {len(self.kernel), len(self.stride), len(self.dilation)}
+        if len(lengths) != 1 or self.rank > rank:
+            raise ShapeError(
+                f"windows over {self.rank} dims of a tensor of {rank}",
+                expected="as many kernel, stride and dilation numbers as windowed dims",
+            )
+        for name in ("kernel", "stride", "dilation"):
+            if any(n < 1 for n in getattr(self, name)):
+                raise ShapeError(f"{name} must be greater than zero, but got {list(getattr(self, name))}")
+
+    def outputs(self, sizes: Sequence[int]) -> Ints:
+        """Number of windows along each dim. Raises ShapeError when one does not fit."""
+        reach = [d * (k - 1) + 1 for k, d in zip(self.kernel, self.dilation, strict=True)]
+        if any(n < r for n, r in zip(sizes, reach, strict=True)):
+            raise ShapeError(
+                f"a window of {' x '.join(map(str, reach))} does not fit into {' x '.join(map(str, sizes))}",
+                expected=f"sizes of at least {reach}",
+                got=str(list(sizes)),
+            )
+        return tuple((n - r) // s + 1 for n, r, s in zip(sizes, reach, self.stride, strict=True))
+
+    def along(self, dim: int, outputs: int) -> list[slice]:
+        """For each place in the window the elements at that place, along one windowed dim."""
+        step, gap = self.stride[dim], self.dilation[dim]
+        return [slice(k * gap, k * gap + (outputs - 1) * step + 1, step) for k in range(self.kernel[dim])]
+
+    def slots(self, outputs: Sequence[int]) -> list[tuple[Ints, Slot]]:
+        """Every place in the window, in C order, with the index of the elements at that place."""
+        dims = [self.along(dim, n) for dim, n in enumerate(outputs)]
+        places = itertools.product(*(range(k) for k in self.kernel))
+        return [(place, (..., *(dims[d][k] for d, k in enumerate(place)))) for place in places]
+
+    def apart(self, dim: int) -> bool:
+        """Whether no two windows share an element along a windowed dim."""
+        return self.dilation[dim] * (self.kernel[dim] - 1) + 1 <= self.stride[dim]
+
+    def tiled(self, sizes: Sequence[int], outputs: Sequence[int]) -> list[int]:
+        """The windowed dims that fall into one stretch per window, so that both can be cut together."""
+        return [d for d in range(self.rank) if self.apart(d) and sizes[d] == outputs[d] * self.stride[d]]
+
+
+def windows_of(attrs: Any) -> Windows:
+    """The geometry in a node's attributes."""
+    return Windows(attrs["kernel"], attrs["stride"], attrs["dilation"])
+
+
+def _split(shape: Ints, rank: int) -> tuple[Ints, Ints]:
+    """Leading and trailing sizes."""
+    cut = len(shape) - rank
+    return shape[:cut], shape[cut:]
+
+
+_GEOMETRY = {"kernel": Attr("ints"), "stride": Attr("ints"), "dilation": Attr("ints")}
+_SIZED = {**_GEOMETRY, "size": Attr("ints", doc="sizes of the windowed dims of the result")}
+
+# --- windows and its adjoint, fold_windows --------------------------------------------------------
+
+
+def _windows_spec(specs: Specs, **attrs: AttrValue) -> TensorSpec:
+    (x,) = specs
+    geometry = windows_of(attrs)
+    geometry.check(x.ndim)
+    lead, sizes = _split(x.shape, geometry.rank)
+    return TensorSpec(lead + geometry.kernel + geometry.outputs(sizes), x.dtype)
+
+
+def _windows_view(site: Site) -> Callable[..., np.ndarray]:
+    geometry = windows_of(site.attrs)
+    shape = site.out.shape
+
+    def run(x: np.ndarray) -> np.ndarray:
+        lead, steps = _split(x.strides, geometry.rank)
+        inside = tuple(s * d for s, d in zip(steps, geometry.dilation, strict=True))
+        between = tuple(s * d for s, d in zip(steps, geometry.stride, strict=True))
+        return as_strided(x, shape, lead + inside + between, writeable=False)
+
+    return run
+
+
+def _windows_axes(specs: Specs, out: TensorSpec, **attrs: AttrValue) -> list[Factor]:
+    geometry = windows_of(attrs)
+    lead, sizes = _split(specs[0].shape, geometry.rank)
+    first = len(lead) + geometry.rank
+    factors = [Factor((d,), d) for d in range(len(lead))]
+    return factors + [Factor((len(lead) + d,), first + d) for d in geometry.tiled(sizes, out.shape[first:])]
+
+
+def _windows_vjp(g: V, y: V, x: V, **attrs: Ints) -> Sequence[V | None]:
+    return (fold_windows(g, size=_split(x.shape, len(attrs["kernel"]))[1], **attrs),)
+
+
+windows = declare(
+    Primitive(
+        name="windows",
+        arity=1,
+        attrs=_GEOMETRY,
+        grad_name="UnfoldBackward0",
+        doc="[..., H] to [..., kernel, O]: the windows of the trailing dims, as a view.",
+        spec=_windows_spec,
+        view=_windows_view,
+        vjp=_windows_vjp,
+        axes=_windows_axes,
+        cost=free,
+        cheap=True,
+    )
+)
+
+
+def _sized(lead: Ints, outputs: Ints, dtype: np.dtype, attrs: Any) -> TensorSpec:
+    """Spec of an adjoint's result. Raises ShapeError unless its windows number `outputs`."""
+    geometry = windows_of(attrs)
+    size = attrs["size"]
+    geometry.check(len(lead) + len(size))
+    if len(size) != geometry.rank or geometry.outputs(size) != outputs:
+        raise ShapeError(f"{list(outputs)} windows do not come from sizes {list(size)}", got=str(list(outputs)))
+    return TensorSpec(lead + size, dtype)
+
+
+def _fold_spec(specs: Specs, **attrs: AttrValue) -> TensorSpec:
+    (g,) = specs
+    geometry = windows_of(attrs)
+    rest, outputs = _split(g.shape, geometry.rank)
+    lead, kernel = _split(rest, geometry.rank)
+    if kernel != geometry.kernel:
+        raise ShapeError(f"windows of {list(kernel)} are not {list(geometry.kernel)}", got=str(list(g.shape)))
+    return _sized(lead, outputs, g.dtype, attrs)
+
+
+def _adder(site: Site, outputs: Ints) -> Callable[[Callable[[Ints], np.ndarray], np.ndarray], None]:
+    """Sums what belongs to each place of the windows into a result."""
+    geometry = windows_of(site.attrs)
+    slots = geometry.slots(outputs)
+    sizes = _split(site.out.shape, geometry.rank)[1]
+    apart = all(geometry.apart(d) for d in range(geometry.rank))
+    covered = all(geometry.kernel[d] * outputs[d] == sizes[d] for d in range(geometry.rank))
+
+    def run(part: Callable[[Ints], np.ndarray], out: np.ndarray) -> None:
+        if not (apart and covered):
+            out[...] = 0
+        for place, slot in slots:
+            target = out[slot]
+            if apart:
+                np.copyto(target, part(place))
+            else:
+                np.add(target, part(place), out=target)
+
+    return run
+
+
+@in_float32
+def _fold_kernel(site: Site) -> Callable[..., None]:
+    rank = len(site.attrs["kernel"])  # type: ignore[arg-type]
+    add = _adder(site, _split(site.ins[0].shape, rank)[1])
+    every = (slice(None),) * rank
+
+    def run(g: np.ndarray, out: np.ndarray) -> None:
+        add(lambda place: g[(..., *place, *every)], out)
+
+    return run
+
+
+def _fold_axes(specs: Specs, out: TensorSpec, **attrs: AttrValue) -> list[Factor]:
+    geometry = windows_of(attrs)
+    lead, sizes = _split(out.shape, geometry.rank)
+    first = len(lead) + geometry.rank
+    factors = [Factor((d,), d) for d in range(len(lead))]
+    return factors + [Factor((first + d,), len(lead) + d) for d in geometry.tiled(sizes, specs[0].shape[first:])]
+
+
+def _fold_vjp(g: V, y: V, x: V, *, size: Ints, **attrs: Ints) -> Sequence[V | None]:
+    return (windows(g, **attrs),)
+
+
+fold_windows = declare(
+    Primitive(
+        name="fold_windows",
+        arity=1,
+        attrs=_SIZED,
+        grad_name="Col2ImBackward0",
+        doc="[..., kernel, O] to [..., H]: adds the windows up where they came from.",
+        spec=_fold_spec,
+        kernel=_fold_kernel,
+        vjp=_fold_vjp,
+        axes=_fold_axes,
+        cost=lambda specs, out, attrs: float(specs[0].size + out.size),
+    )
+)
+
+# --- window_sum and its adjoint, window_fill ------------------------------------------------------
+
+
+def _reduced_spec(specs: Specs, **attrs: AttrValue) -> TensorSpec:
+    (x,) = specs
+    geometry = windows_of(attrs)
+    geometry.check(x.ndim)
+    lead, sizes = _split(x.shape, geometry.rank)
+    return TensorSpec(lead + geometry.outputs(sizes), x.dtype)
+
+
+def _reducer(ufunc: np.ufunc) -> Callable[[Site], Callable[..., None]]:
+    """The kernel that reduces windows one dim after the other: kernel sums in place of kernel products."""
+
+    def kernel(site: Site) -> Callable[..., None]:
+        geometry = windows_of(site.attrs)
+        rank = geometry.rank
+        lead, sizes = _split(site.ins[0].shape, rank)
+        outputs = _split(site.out.shape, rank)[1]
+        steps: list[tuple[list[Slot], np.ndarray | None]] = []
+        for dim in range(rank):
+            after = (slice(None),) * (rank - 1 - dim)
+            between = lead + outputs[: dim + 1] + sizes[dim + 1 :]
+            buffer = np.empty(between, site.out.dtype) if dim < rank - 1 else None
+            steps.append(([(..., part, *after) for part in geometry.along(dim, outputs[dim])], buffer))
+
+        def run(x: np.ndarray, out: np.ndarray) -> None:
+            for parts, buffer in steps:
+                target = out if buffer is None else buffer
+                if len(parts) == 1:
+                    np.copyto(target, x[parts[0]])
+                else:
+                    ufunc(x[parts[0]], x[parts[1]], out=target)
+                    for part in parts[2:]:
+                        ufunc(target, x[part], out=target)
+                x = target
+
+        return run
+
+    return kernel
+
+
+def _reduced_axes(specs: Specs, out: TensorSpec, **attrs: AttrValue) -> list[Factor]:
+    geometry = windows_of(attrs)
+    lead, sizes = _split(specs[0].shape, geometry.rank)
+    tiled = geometry.tiled(sizes, out.shape[len(lead) :])
+    return [Factor((d,), d) for d in (*range(len(lead)), *(len(lead) + d for d in tiled))]
+
+
+def _reduced_cost(specs: Specs, out: TensorSpec, attrs: Any) -> float:
+    return float(out.size * sum(attrs["kernel"]) * 2)
+
+
+def _sum_vjp(g: V, y: V, x: V, **attrs: Ints) -> Sequence[V | None]:
+    return (window_fill(g, size=_split(x.shape, len(attrs["kernel"]))[1], **attrs),)
+
+
+window_sum = declare(
+    Primitive(
+        name="window_sum",
+        arity=1,
+        attrs=_GEOMETRY,
+        grad_name="AvgPool2DBackward0",
+        doc="[..., H] to [..., O]: the sum of each window.",
+        spec=_reduced_spec,
+        kernel=in_float32(_reducer(np.add)),
+        vjp=_sum_vjp,
+        axes=_reduced_axes,
+        cost=_reduced_cost,
+    )
+)
+
+
+def _fill_spec(specs: Specs, **attrs: AttrValue) -> TensorSpec:
+    (g,) = specs
+    lead, outputs = _split(g.shape, len(attrs["kernel"]))  # type: ignore[arg-type]
+    return _sized(lead, outputs, g.dtype, attrs)
+
+
+@in_float32
+def _fill_kernel(site: Site) -> Callable[..., None]:
+    add = _adder(site, _split(site.ins[0].shape, len(site.attrs["kernel"]))[1])  # type: ignore[arg-type]
+
+    def run(g: np.ndarray, out: np.ndarray) -> None:
+        add(lambda place: g, out)
+
+    return run
+
+
+def _fill_axes(specs: Specs, out: TensorSpec, **attrs: AttrValue) -> list[Factor]:
+    geometry = windows_of(attrs)
+    lead, sizes = _split(out.shape, geometry.rank)
+    tiled = geometry.tiled(sizes, specs[0].shape[len(lead) :])
+    return [Factor((d,), d) for d in (*range(len(lead)), *(len(lead) + d for d in tiled))]
+
+
+def _fill_vjp(g: V, y: V, x: V, *, size: Ints, **attrs: Ints) -> Sequence[V | None]:
+    return (window_sum(g, **attrs),)
+
+
+window_fill = declare(
+    Primitive(
+        name="window_fill",
+        arity=1,
+        attrs=_SIZED,
+        grad_name="AvgPool2DBackwardBackward0",
+        doc="[..., O] to [..., H]: adds each value to every element of its window.",
+        spec=_fill_spec,
+        kernel=_fill_kernel,
+        vjp=_fill_vjp,
+        axes=_fill_axes,
+        cost=lambda specs, out, attrs: float(specs[0].size * math.prod(attrs["kernel"]) + out.size),  # type: ignore[arg-type]
+    )
+)
+
+# --- window_max, and how gradients pass it: window_max_spread and its adjoint, window_max_pick ----
+
+_BITS = {1: np.dtype(np.int8), 2: np.dtype(np.int16), 4: np.dtype(np.int32), 8: np.dtype(np.int64)}
+
+
+def _max_spec(specs: Specs, **attrs: AttrValue) -> TensorSpec:
+    if dtypes.is_complex(specs[0].dtype):
+        raise DTypeError("complex numbers have no maximum", got=specs[0].dtype.name)
+    return _reduced_spec(specs, **attrs)
+
+
+def _max_vjp(g: V, y: V, x: V, **attrs: Ints) -> Sequence[V | None]:
+    return (window_max_spread(g, x, y, **attrs),)
+
+
+window_max = declare(
+    Primitive(
+        name="window_max",
+        arity=1,
+        attrs=_GEOMETRY,
+        grad_name="MaxPool2DWithIndicesBackward0",
+        doc="[..., H] to [..., O]: the maximum of each window; NaN wins.",
+        spec=_max_spec,
+        kernel=_reducer(np.maximum),
+        vjp=_max_vjp,
+        axes=_reduced_axes,
+        cost=_reduced_cost,
+    )
+)
+
+
+def _first_hits(site: Site) -> Callable[..., Any]:
+    """Iterates over the places of the windows: their slot, and where the first maximum is at that place."""
+    geometry = windows_of(site.attrs)
+    y_spec = site.ins[2]
+    slots = geometry.slots(_split(y_spec.shape, geometry.rank)[1])
+    hit, free_yet, is_nan = (np.empty(y_spec.shape, np.bool_) for _ in range(3))
+
+    def hits(x: np.ndarray, y: np.ndarray) -> Any:
+        free_yet[...] = True
+        np.not_equal(y, y, out=is_nan)
+        any_nan = is_nan.any()
+        for _, slot in slots:
+            part = x[slot]
+            np.equal(part, y, out=hit)
+            if any_nan:
+                np.logical_or(hit, part != part, out=hit)
+            np.logical_and(hit, free_yet, out=hit)
+            np.greater(free_yet, hit, out=free_yet)
+            yield slot, hit
+
+    return hits
+
+
+def _spread_kernel(site: Site) -> Callable[..., None]:
+    geometry = windows_of(site.attrs)
+    hits = _first_hits(site)
+    bits = _BITS[site.out.dtype.itemsize]
+    ones = np.empty(site.ins[0].shape, np.int8)
+    kept = np.empty(site.ins[0].shape, site.out.dtype)
+    apart = all(geometry.apart(d) for d in range(geometry.rank))
+
+    def run(g: np.ndarray, x: np.ndarray, y: np.ndarray, out: np.ndarray) -> None:
+        out[...] = 0
+        source, target = g.view(bits), out.view(bits)
+        for slot, hit in hits(x, y):
+            np.negative(hit.view(np.int8), out=ones)
+            if apart:
+                np.bitwise_and(source, ones, out=target[slot])
+            else:
+                np.bitwise_and(source, ones, out=kept.view(bits))
+                np.add(out[slot], kept, out=out[slot])
+
+    return run
+
+
+def _pick_kernel(site: Site) -> Callable[..., None]:
+    hits = _first_hits(site)
+
+    def run(h: np.ndarray, x: np.ndarray, y: np.ndarray, out: np.ndarray) -> None:
+        for slot, hit in hits(x, y):
+            np.copyto(out, h[slot], where=hit)
+
+    return run
+
+
+def _max_triple(specs: Specs, first: TensorSpec, attrs: Any) -> None:
+    """Raises ShapeError unless (first, x, y) belong together."""
+    if _reduced_spec(specs[1:2], **attrs).shape != specs[2].shape or specs[0].shape != first.shape:
+        raise ShapeError("the operands are not a tensor, its window maxima and values of one of the two shapes")
+
+
+def _spread_spec(specs: Specs, **attrs: AttrValue) -> TensorSpec:
+    _max_triple(specs, specs[2], attrs)
+    return TensorSpec(specs[1].shape, specs[0].dtype)
+
+
+def _pick_spec(specs: Specs, **attrs: AttrValue) -> TensorSpec:
+    _max_triple(specs, specs[1], attrs)
+    return TensorSpec(specs[2].shape, specs[0].dtype)
+
+
+def _triple_axes(specs: Specs, out: TensorSpec, **attrs: AttrValue) -> list[Factor]:
+    geometry = windows_of(attrs)
+    lead, sizes = _split(specs[1].shape, geometry.rank)
+    tiled = geometry.tiled(sizes, specs[2].shape[len(lead) :])
+    return [Factor((d, d, d), d) for d in (*range(len(lead)), *(len(lead) + d for d in tiled))]
+
+
+def _triple_cost(specs: Specs, out: TensorSpec, attrs: Any) -> float:
+    return float(5 * specs[2].size * math.prod(attrs["kernel"]) + out.size)
+
+
+def _spread_vjp(h: V, out: V, g: V, x: V, y: V, **attrs: Ints) -> Sequence[V | None]:
+    return window_max_pick(h, x, y, **attrs), None, None
+
+
+def _pick_vjp(g: V, out: V, h: V, x: V, y: V, **attrs: Ints) -> Sequence[V | None]:
+    return window_max_spread(g, x, y, **attrs), None, None
+
+
+window_max_spread = declare(
+    Primitive(
+        name="window_max_spread",
+        arity=3,
+        attrs=_GEOMETRY,
+        grad_name="MaxPool2DWithIndicesBackwardBackward0",
+        doc="(g, x, y = window_max(x)): adds each g at the first maximum of its window.",
+        spec=_spread_spec,
+        kernel=_spread_kernel,
+        vjp=_spread_vjp,
+        axes=_triple_axes,
+        cost=_triple_cost,
+    )
+)
+window_max_pick = declare(
+    Primitive(
+        name="window_max_pick",
+        arity=3,
+        attrs=_GEOMETRY,
+        grad_name="GatherBackward0",
+        doc="(h, x, y = window_max(x)): the h at the first maximum of each window.",
+        spec=_pick_spec,
+        kernel=_pick_kernel,
+        vjp=_pick_vjp,
+        axes=_triple_axes,
+        cost=_triple_cost,
+    )
+)
