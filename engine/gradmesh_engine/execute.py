@@ -366,7 +366,7 @@ class _BlockCode:
         code.line(f"        if first: {emitter.call(index, kernel, f'partials[{k}]', start)}", index)
         code.line("        else:")
         code.line(f"            {emitter.call(index, kernel, temporary, start)}", index)
-        code.line(f"            {join}(partials[{k}], {temporary}, partials[{k}])", index)
+        code.line(f"            {join}(partials[{k}], {temporary}, out=partials[{k}])", index)
         emitter.slabs.give(slab)
 
 

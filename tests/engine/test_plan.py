@@ -69,7 +69,7 @@ def test_split_is_whole_and_any_division_gives_the_same_bits(seed: int, small_bl
     query = Query((graph.outputs[0],), tuple(wrt), (False,))
     program = compile_query(graph, query)
     split = program.plan.split
-    assert split is not None and split.groups > 3, plan_text(program.plan)
+    assert split is not None and split.groups >= 2, plan_text(program.plan)
     got = program.run(arrays)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("gradmesh_engine.plan.SMALL_BYTES", 1 << 60)
