@@ -143,7 +143,7 @@ def to_torch(array: np.ndarray) -> Any:
 
 def from_torch(tensor: Any) -> np.ndarray:
     """A PyTorch tensor as an array."""
-    tensor = tensor.detach().resolve_conj().resolve_neg().contiguous()
+    tensor = tensor.detach().clone().resolve_conj().resolve_neg().contiguous()
     if tensor.dtype == torch().bfloat16:
         return np.asarray(tensor.view(torch().int16).numpy()).view(dtypes.bfloat16)
     return np.asarray(tensor.numpy())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gradmesh_engine.errors import ArityError, AttributeTypeError, DTypeError, ShapeError
 
-from tests.ops.rows import COMPLEX, EVERY, FLOATS, INTS, NUMBERS, B, Bad, L, Row, S, Sample, T, row
+from tests.ops.rows import COMPLEX, EVERY, FLOATS, INTS, NUMBERS, WIDE, B, Bad, L, Row, S, Sample, T, row
 
 INF, NAN = float("inf"), float("nan")
 EDGES = L([0.0, -0.0, 1.0, -1.0, INF, -INF, NAN, 1e300, -1e300, 1e-310])
@@ -59,6 +59,14 @@ def comparison(op: str) -> Row:
     same = L([1.0, 2.0, NAN, INF, -0.0]), L([1.0, 3.0, NAN, INF, 0.0])
     dtypes = EVERY if op in ("eq", "ne") else (*FLOATS, *INTS, "bool")
     return binary_row(op, dtypes=dtypes, specials=(S(*same), S(EDGES_A, EDGES_B)))
+
+
+# Quotients that stay away from whole numbers, where rounding jumps.
+APART = tuple(S(T(*a, low=0.1, high=0.9), T(*b, low=1.1, high=1.9)) for a, b in (((5, 7), (5, 7)), ((5, 1), (7,)), ((), (6,)), ((0, 3), (3,))))
+
+
+def _softplus(t, x):  # type: ignore[no-untyped-def]
+    return t.logaddexp(x, t.zeros((), dtype=x.dtype))
 
 
 ROWS: tuple[Row, ...] = (
@@ -146,4 +154,69 @@ ROWS: tuple[Row, ...] = (
     *(unary_row(op, kinks=(-1.0, 0.0, 1.0, -1.5, -0.5, 0.5, 1.5), dtypes=(*FLOATS, *INTS)) for op in ("floor", "ceil", "round", "trunc")),
     # --- complex parts ----------------------------------------------------------------------------
     unary_row("conj", dtypes=EVERY, ref=lambda t, x: t.conj(x).resolve_conj()),
+    *(unary_row(op, dtypes=(*FLOATS, *INTS, *COMPLEX)) for op in ("asinh",)),
+    unary_row("acosh", low=1.2, high=4.0),
+    unary_row("atanh", low=-0.9, high=0.9),
+    unary_row("exp2"),
+    unary_row("frac", kinks=(-1.0, 0.0, 1.0), dtypes=FLOATS),
+    unary_row("sgn", kinks=(0.0,), dtypes=(*FLOATS, *COMPLEX, *INTS, "bool"), specials=()),
+    unary_row("log1pexp", dtypes=FLOATS, ref=_softplus, specials=(S(EDGES), S(L([-800.0, 800.0, -40.0, 40.0])))),
+    unary_row("normal_cdf", dtypes=FLOATS, ref=lambda t, x: t.special.ndtr(x), specials=(S(EDGES), S(L([-8.0, 8.0])))),
+    # --- pairs ------------------------------------------------------------------------------------
+    binary_row("floor_divide", samples=APART, dtypes=(*FLOATS, *INTS), specials=(S(EDGES_A, EDGES_B),)),
+    binary_row("div_floor", samples=APART, dtypes=(*FLOATS, *INTS), ref=lambda t, a, b: t.div(a, b, rounding_mode="floor")),
+    binary_row("div_trunc", samples=APART, dtypes=(*FLOATS, *INTS), ref=lambda t, a, b: t.div(a, b, rounding_mode="trunc")),
+    binary_row("remainder", samples=APART, dtypes=(*FLOATS, *INTS)),
+    binary_row("fmod", samples=APART, dtypes=(*FLOATS, *INTS)),
+    binary_row("hypot", samples=binary(low=0.3), dtypes=FLOATS),
+    binary_row("logaddexp", dtypes=FLOATS, specials=(S(EDGES_A, EDGES_B), S(L([900.0, -900.0]), L([900.0, -900.0])))),
+    binary_row("xlogy", samples=binary(low=0.3), dtypes=(*FLOATS, *INTS)),
+    binary_row("rsub", ref=lambda t, a, b: t.sub(b, a)),
+    row(
+        "pow_scalar",
+        *(S(T(5, 7, low=0.3), exponent=e) for e in (3, 2.5, -1, 0, 0.5, -0.5, 1, 2)),
+        S(T(), exponent=3),
+        S(T(0, 3), exponent=2),
+        S(T(9), exponent=3),
+        ref=lambda t, x, exponent: t.pow(x, exponent),
+        dtypes=(*FLOATS, *COMPLEX, *INTS),
+        specials=tuple(S(EDGES, exponent=e) for e in (0, 1, 2, 3, 0.5, -1, -2, 2.5)),
+    ),
+    # --- three and more ---------------------------------------------------------------------------
+    row(
+        "lerp",
+        S(T(5, 7), T(5, 7), T(5, 7)),
+        S(T(5, 7), T(7), T()),
+        S(T(7), T(5, 1), T(5, 7)),
+        dtypes=(*FLOATS, *COMPLEX),
+    ),
+    row(
+        "addcmul",
+        S(T(5, 7), T(5, 7), T(5, 7), T()),
+        S(T(5, 7), T(7), T(5, 1), T()),
+        ref=lambda t, x, a, b, value: x + value * (a * b),
+        dtypes=(*FLOATS, *COMPLEX),
+        loose=4,
+    ),
+    row(
+        "addcdiv",
+        S(T(5, 7), T(5, 7), T(5, 7, low=0.5), T()),
+        S(T(5, 7), T(7), T(5, 1, low=0.5), T()),
+        ref=lambda t, x, a, b, value: x + value * (a / b),
+        dtypes=(*FLOATS, *COMPLEX),
+        loose=4,
+    ),
+    row(
+        "isclose",
+        S(T(5, 7), T(5, 7)),
+        S(L([1.0, 1.0, NAN, INF, -INF]), L([1.0 + 1e-9, 1.1, NAN, INF, INF])),
+        S(L([1.0, NAN]), L([1.1, NAN]), rtol=0.2, equal_nan=True),
+        S(L([1.0, 5.0]), L([1.1, 6.0]), atol=0.5),
+        dtypes=(*FLOATS, *INTS),
+    ),
+    # --- complex parts ----------------------------------------------------------------------------
+    row("real", *unary(dtype="complex128"), dtypes=COMPLEX),
+    row("imag", *unary(dtype="complex128"), dtypes=COMPLEX, errors=(Bad(S(T(3)), DTypeError),)),
+    row("complex", *binary(), dtypes=WIDE, errors=(Bad(S(T(3), T(4)), ShapeError),)),
+    row("angle", *unary(dtype="complex128"), dtypes=(*COMPLEX, "float64", "float32")),
 )
