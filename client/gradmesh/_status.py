@@ -8,7 +8,7 @@ from typing import Final
 import grpc
 
 from gradmesh.v1 import error_pb2 as error_pb
-from gradmesh_engine.errors import GradmeshError, InternalError, UnavailableError, all_errors
+from gradmesh_engine.errors import GradmeshError, InternalError, InvalidRequestError, UnavailableError, all_errors
 from gradmesh_engine.graph import Graph
 
 DETAILS_KEY: Final = "grpc-status-details-bin"
@@ -35,7 +35,8 @@ def encode_error(error: GradmeshError) -> tuple[grpc.StatusCode, str, tuple[tupl
 def _class_of_status() -> dict[str, type[GradmeshError]]:
     """For each status the most general class that declares it, for replies without details."""
     table = {cls.__dict__["status"]: cls for cls in all_errors().values() if "status" in cls.__dict__}
-    return table | {"INTERNAL": InternalError}
+    # Two families share INVALID_ARGUMENT, and the base class INTERNAL.
+    return table | {"INTERNAL": InternalError, "INVALID_ARGUMENT": InvalidRequestError}
 
 
 _CLASS_OF_STATUS: Final = _class_of_status()

@@ -50,6 +50,7 @@ class ErrorDetail(_message.Message):
       MemoryLimitError      RESOURCE_EXHAUSTED  more memory than Limits allow
       OverloadedError       RESOURCE_EXHAUSTED  too many requests are waiting: try again later
       LimitError            RESOURCE_EXHAUSTED  another limit was passed
+      AutogradError         FAILED_PRECONDITION  misuse of gradients by a client library; no server sends it
       DeadlineError         DEADLINE_EXCEEDED   the call's deadline passed
       CancelledError        CANCELLED           the caller gave up
       UnavailableError      UNAVAILABLE         no worker is left, or the server is stopping
