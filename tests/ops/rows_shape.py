@@ -114,6 +114,7 @@ PRIMITIVE: tuple[Row, ...] = (
             Bad(S(T(5), low=(1, 1), high=(0,), interior=(0,)), ShapeError),
         ),
     ),
+    row("detach", S(T(5, 7)), S(T()), S(T(0, 3)), ref=lambda t, x: x.detach(), dtypes=EVERY),
     row("tag", S(T(5, 7), index=3), S(T(), index=0), ref=lambda t, x, index: x.clone(), dtypes=EVERY),
     row(
         "convert",
