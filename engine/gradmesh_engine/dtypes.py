@@ -30,6 +30,9 @@ ALL: Final[tuple[np.dtype, ...]] = (
 
 BY_NAME: Final[dict[str, np.dtype]] = {dtype.name: dtype for dtype in ALL}
 
+NAMES: Final[dict[np.dtype, str]] = {dtype: dtype.name for dtype in ALL}
+"""`dtype.name` without NumPy's microsecond of work."""
+
 BOOL, INT, FLOAT, COMPLEX = range(4)
 
 _CATEGORY: Final[dict[np.dtype, int]] = {

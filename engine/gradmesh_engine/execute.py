@@ -159,6 +159,23 @@ class _Emitter:
         self.slab: dict[int, np.ndarray] = {}
         self.fresh: set[int] = set()  # values that get new memory at each run
         self.last_use = self._last_uses()
+        self.kernels: dict[int, Callable[..., Any]] = {}
+        self.broadcast: dict[int, int] = {}  # expanded values no one needs as such, with what they expand
+
+    def prepare(self) -> None:
+        """Make the kernels; ufuncs broadcast by themselves, so what only they read is not expanded."""
+        graph = self.plan.graph
+        as_such = set(self.keep)
+        for index in self.nodes:
+            node = graph.nodes[index]
+            op = primitive_of(node.op)
+            if op.view is None:
+                self.kernels[index] = _kernel(op, self.site(index))
+            if not isinstance(self.kernels.get(index), np.ufunc):
+                as_such.update(node.inputs)
+        for index in self.nodes:
+            if graph.nodes[index].op == "expand" and self.first + index not in as_such:
+                self.broadcast[self.first + index] = graph.nodes[index].inputs[0]
 
     def _views(self, index: int) -> bool:
         return primitive_of(self.plan.graph.nodes[index].op).view is not None
@@ -198,6 +215,12 @@ class _Emitter:
             return self.code.bind(f"v{value}", self.static[value])
         return f"v{value}"
 
+    def kernel(self, index: int) -> Callable[..., Any]:
+        """The kernel of a node; that of a view which has to copy is made now."""
+        if index not in self.kernels:
+            self.kernels[index] = _kernel(primitive_of(self.plan.graph.nodes[index].op), self.site(index))
+        return self.kernels[index]
+
     def read(self, value: int, *, once: bool) -> None:
         """Declare a value made outside; contiguous."""
         self.like[value] = _shape_only(self.local(value))
@@ -211,6 +234,11 @@ class _Emitter:
         op = primitive_of(node.op)
         assert op.view is not None
         value = self.first + index
+        if value in self.broadcast:
+            source = node.inputs[0]
+            self.broadcast[value] = self.broadcast.get(source, source)
+            self.root[value] = self.root.get(source, source)
+            return True
         make = op.view(self.site(index))
         try:
             like = make(*[self.like[i] for i in node.inputs])
@@ -250,6 +278,7 @@ class _Emitter:
                 if (
                     root in self.slab
                     and self.last_use[root] == step
+                    and i not in self.broadcast
                     and self.local(i) == spec
                     and self.like[i].strides == self.like[value].strides
                     and i in self.static
@@ -269,7 +298,7 @@ class _Emitter:
 
     def call(self, index: int, kernel: Callable[..., Any], out: str, start: str) -> str:
         node = self.plan.graph.nodes[index]
-        args = [self.name(i) for i in node.inputs] + [out]
+        args = [self.name(self.broadcast.get(i, i)) for i in node.inputs] + [out]
         if primitive_of(node.op).positional:
             args.append(start)
         return f"{self.code.bind(f'k{self.first + index}', kernel)}({', '.join(args)})"
@@ -302,17 +331,17 @@ class _BlockCode:
             self._read_block(emitter, k, slot, plan)
         for k, slot in enumerate(stage.stores):
             head.append(f"    o{k} = stores[{k}]; q{k} = store_starts[{k}]")
+        emitter.prepare()
         first = emitter.first
         for step, index in enumerate(stage.body):
             value = first + index
-            node = plan.graph.nodes[index]
-            op = primitive_of(node.op)
+            op = primitive_of(plan.graph.nodes[index].op)
             dim = plan.dims[value]
             start = f"lo*{plan.scale(value)}"
             if value in partials:
                 self._reduce(emitter, index, step, *partials[value])
             elif op.view is None or not emitter.view(index, step):
-                kernel = _kernel(op, emitter.site(index))
+                kernel = emitter.kernel(index)
                 slot = stage.stores[stored[value]] if value in stored else None
                 if slot is not None and _leading(plan.graph.specs[value].shape, slot.dim):
                     # The block is written where it is to stay.
@@ -398,6 +427,7 @@ class _WholeCode:
         code.line(f"def run({', '.join(f'v{v}' for v in stage.whole_reads)}):")
         for value in stage.whole_reads:
             emitter.read(value, once=False)
+        emitter.prepare()
         dead_at: dict[int, list[int]] = {}
         for value in roots:
             if value in emitter.fresh:
@@ -406,7 +436,7 @@ class _WholeCode:
             op = primitive_of(plan.graph.nodes[index].op)
             value = emitter.first + index
             if op.view is None or not emitter.view(index, step):
-                kernel = _kernel(op, emitter.site(index))
+                kernel = emitter.kernel(index)
                 emitter.buffer(index, kernel, step)
                 code.line("    " + emitter.call(index, kernel, emitter.name(value), "0"), index)
             emitter.release(index, step)

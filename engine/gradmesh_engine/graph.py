@@ -16,6 +16,8 @@ from typing import TypeAlias
 
 import numpy as np
 
+from gradmesh_engine.dtypes import NAMES
+
 AttrValue: TypeAlias = "bool | int | float | complex | str | tuple[int, ...] | tuple[float, ...] | tuple[str, ...]"
 Attrs: TypeAlias = "tuple[tuple[str, AttrValue], ...]"
 Shape: TypeAlias = "tuple[int, ...]"
@@ -179,4 +181,4 @@ def encode_canonical(graph: Graph) -> bytes:
 
 
 def _spec_text(spec: TensorSpec) -> str:
-    return f"{spec.dtype.name}:{','.join(map(str, spec.shape))}"
+    return f"{NAMES[spec.dtype]}:{','.join(map(str, spec.shape))}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from threading import Lock
 
@@ -67,7 +68,7 @@ class Program:
             runners = self._idle.pop()
         except IndexError:
             runners = [StageRunner(self.plan, i) for i in range(len(self.plan.stages))]
-        with single_threaded():
+        with single_threaded() if self.plan.uses_blas else nullcontext():
             outputs = run_plan(self.plan, arrays, runners, checkpoint)
         self._idle.append(runners)
         return outputs
@@ -202,8 +203,8 @@ class ProgramCache:
 
     def __init__(self, capacity: int = 256) -> None:
         self._capacity = capacity
-        self._programs: OrderedDict[bytes, Program] = OrderedDict()
-        self._dropped: set[bytes] = set()
+        self._programs: OrderedDict[tuple[bytes, Query], Program] = OrderedDict()
+        self._dropped: set[tuple[bytes, Query]] = set()
         self._structures: dict[bytes, Graph] = {}
         self._lock = Lock()
         self.hits = 0
@@ -218,7 +219,7 @@ class ProgramCache:
         Raises:
             InvalidGraphError: the graph or query is not legal; nothing is kept of it.
         """
-        key = program_key(graph, query)
+        key = (graph.digest, query)
         with self._lock:
             program = self._programs.get(key)
             if program is not None:
@@ -239,13 +240,13 @@ class ProgramCache:
                 self._structures.clear()
         return program, reason
 
-    def forget(self, key: bytes) -> None:
+    def forget(self, program: Program) -> None:
         """Drop a program, if it is there."""
         with self._lock:
-            self._programs.pop(key, None)
+            self._programs.pop((program.graph.digest, program.query), None)
 
     def _reason(self, program: Program) -> str:
-        if program.key in self._dropped:
+        if (program.graph.digest, program.query) in self._dropped:
             return "evicted: more programs in use than the cache keeps"
         known = self._structures.get(_structure(program.graph))
         if known is None:

@@ -266,7 +266,7 @@ class Coordinator:
     def _forget(self, program: Program) -> None:
         """Keep nothing of a request that turned out to be bad."""
         self._programs.pop((program.graph.digest, program.query), None)
-        self._cache.forget(program.key)
+        self._cache.forget(program)
 
     def _check_memory(self, program: Program) -> None:
         plan = program.plan

@@ -118,6 +118,11 @@ class Plan:
         return self.graph.specs[value].shape[dim] // self.split.length
 
     @cached_property
+    def uses_blas(self) -> bool:
+        """Whether it may call BLAS on anything a BLAS library would use several threads for."""
+        return self.touched_bytes > 1 << 18 or any(node.op == "contract" for node in self.graph.nodes)
+
+    @cached_property
     def output_bytes(self) -> int:
         """Bytes of all outputs."""
         return sum(self.graph.specs[v].nbytes for v in self.graph.outputs)
