@@ -11,6 +11,7 @@ from gradmesh_engine.ops import numeric as _numeric  # noqa: F401
 from gradmesh_engine.ops import pointwise as _pointwise  # noqa: F401
 from gradmesh_engine.ops import reduce as _reduce  # noqa: F401
 from gradmesh_engine.ops import smooth as _smooth  # noqa: F401
+from gradmesh_engine.ops import statistics as _statistics  # noqa: F401
 from gradmesh_engine.ops import markers as _markers  # noqa: F401
 from gradmesh_engine.ops.base import TABLE, Attr, Composite, Factor, Op, Primitive, Site, lookup, primitive_of
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from gradmesh_engine import dtypes
 from gradmesh_engine.builder import V, constant
-from gradmesh_engine.dtypes import COMPLEX, FLOAT
+from gradmesh_engine.dtypes import BOOL, COMPLEX, FLOAT
 from gradmesh_engine.errors import DTypeError, InvalidRequestError
 from gradmesh_engine.graph import AttrValue, TensorSpec
 from gradmesh_engine.ops.base import Attr, Composite, Primitive, Site, Specs, declare
@@ -56,9 +56,27 @@ def _sgn_vjp(g: V, y: V, x: V) -> tuple[V]:
     return (keep(turned / size, nonzero(size)),)
 
 
+def _sign_kernel(site: Site) -> np.ufunc | Run:
+    category = dtypes.category(site.out.dtype)
+    if category == BOOL:
+        return lambda x, out: np.copyto(out, x)
+    if category != FLOAT:
+        return np.sign
+    above, below = (np.empty(site.out.shape, np.bool_) for _ in range(2))
+
+    def run(x: np.ndarray, out: np.ndarray) -> None:
+        # Comparisons are faster than np.sign, and NaN has sign 0 as in PyTorch.
+        np.greater(x, 0, out=above)
+        np.less(x, 0, out=below)
+        np.subtract(above.view(np.int8), below.view(np.int8), out=above.view(np.int8))
+        np.copyto(out, above.view(np.int8), casting="unsafe")
+
+    return run
+
+
 absolute = pointwise("abs", np.absolute, allowed=NUMBER, result=dtypes.real_of, vjp=_abs_vjp, inplace=False, doc="|x|")
-sign = pointwise("sign", np.sign, allowed=REAL_NUMBER, vjp=flat, doc="-1, 0 or 1 by the sign of x.")
-sgn = pointwise("sgn", np.sign, allowed=NUMBER, vjp=_sgn_vjp, doc="x / |x|, 0 at 0, also of complex numbers.")
+sign = pointwise("sign", _sign_kernel, allowed=REAL, vjp=flat, doc="-1, 0 or 1 by the sign of x.")
+sgn = pointwise("sgn", _sign_kernel, vjp=_sgn_vjp, doc="x / |x|, 0 at 0, also of complex numbers.")
 
 isnan = pointwise("isnan", np.isnan, result=to_bool, inplace=False, doc="True where x is NaN.")
 isinf = pointwise("isinf", np.isinf, result=to_bool, inplace=False, doc="True where x is infinite.")
@@ -527,6 +545,12 @@ def _copy_part(part: str) -> Any:
     return lambda site: lambda x, out: np.copyto(out, getattr(x, part))
 
 
+def _conj_kernel(site: Site) -> np.ufunc | Run:
+    if dtypes.is_complex(site.out.dtype):
+        return np.conjugate
+    return lambda x, out: np.copyto(out, x)
+
+
 _IMAGINARY = 1j
 
 real = pointwise(
@@ -548,9 +572,7 @@ imag = pointwise(
     grad_name="ImagBackward0",
     doc="The imaginary part.",
 )
-conj = pointwise(
-    "conj", np.conjugate, allowed=NUMBER, vjp=lambda g, y, x: (conjugate(g),), doc="The complex conjugate."
-)
+conj = pointwise("conj", _conj_kernel, vjp=lambda g, y, x: (conjugate(g),), doc="The complex conjugate.")
 complex_ = pointwise(
     "complex",
     _complex_kernel,

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from gradmesh_engine.builder import V
+from gradmesh_engine import dtypes
+from gradmesh_engine.builder import V, constant
+from gradmesh_engine.dtypes import real_of
 from gradmesh_engine.errors import AxisError, ShapeError
 from gradmesh_engine.graph import TensorSpec
 from gradmesh_engine.ops.base import Attr, Factor, Primitive, Reduction, Site, Specs, Vjp, declare, lookup
-from gradmesh_engine.ops.pointwise import Run, convert, keep
+from gradmesh_engine.ops.pointwise import Run, conjugate, convert, is_zero, keep
 
 # --- dims -----------------------------------------------------------------------------------------
 
@@ -101,6 +103,114 @@ def _reducer(ufunc: np.ufunc) -> Any:
     return kernel
 
 
+_RUN = 512
+"""Floats are summed in runs of this length, whose sums are then summed: faster than NumPy's loop, and more exact."""
+
+
+def _grouped(shape: tuple[int, ...], dims: Sequence[int]) -> list[tuple[bool, int]]:
+    """Neighbouring dims that are all kept or all reduced, merged: (reduced, size) of each."""
+    groups: list[tuple[bool, int]] = []
+    for i, size in enumerate(shape):
+        reduced = i in dims
+        if size == 1:
+            continue
+        if groups and groups[-1][0] == reduced:
+            groups[-1] = (reduced, groups[-1][1] * size)
+        else:
+            groups.append((reduced, size))
+    return groups
+
+
+def _sum_of_rows(rows: int, dtype: np.dtype) -> Run:
+    """A kernel that sums the rows of a block by products with ones."""
+    if rows < 2 * _RUN:
+        few = np.ones(rows, dtype)
+        return lambda x, out: np.matmul(few, x, out=out)
+    full, rest = divmod(rows, _RUN)
+    ones = np.ones(_RUN, dtype)
+
+    def run(x: np.ndarray, out: np.ndarray) -> None:
+        columns = x.shape[1]
+        parts = np.matmul(ones, x[: full * _RUN].reshape(full, _RUN, columns))
+        np.add.reduce(parts, axis=0, out=out)
+        if rest:
+            np.add(out, np.matmul(ones[:rest], x[full * _RUN :]), out=out)
+
+    return run
+
+
+def _sum_of_all(size: int, dtype: np.dtype) -> Run:
+    """A kernel that sums a vector into a 0-d array."""
+    full, rest = divmod(size, _RUN)
+    ones = np.ones(_RUN, dtype)
+    parts = np.empty(full, dtype)
+
+    def run(x: np.ndarray, out: np.ndarray) -> None:
+        np.matmul(x[: full * _RUN].reshape(full, _RUN), ones, out=parts)
+        np.add.reduce(parts, out=out)
+        if rest:
+            np.add(out, np.add.reduce(x[full * _RUN :]), out=out)
+
+    return run
+
+
+def _sum_kernel(site: Site) -> Run:
+    plain: Run = _reducer(np.add)(site)
+    (spec,) = site.ins
+    dims: Any = site.attrs["dims"]
+    groups = _grouped(spec.shape, dims)
+    pattern = [reduced for reduced, _ in groups]
+    sizes = tuple(size for _, size in groups)
+    if spec.dtype not in (dtypes.float32, dtypes.float64) or spec.size < 2 * _RUN or not any(pattern):
+        return plain
+    made = tuple(size for reduced, size in groups if not reduced)
+    fast: Run
+    if pattern == [True]:
+        fast = _sum_of_all(sizes[0], spec.dtype)
+    elif pattern == [True, False]:
+        fast = _sum_of_rows(sizes[0], spec.dtype)
+    elif pattern == [False, True]:
+        ones = np.ones(sizes[1], spec.dtype)
+        fast = lambda x, out: np.matmul(x, ones, out=out)  # noqa: E731
+    elif pattern == [False, True, False] and sizes[2] >= 8:
+        ones = np.ones(sizes[1], spec.dtype)
+        fast = lambda x, out: np.matmul(ones, x, out=out)  # noqa: E731
+    else:
+        return plain
+
+    def run(x: np.ndarray, out: np.ndarray) -> None:
+        if x.flags.c_contiguous and out.flags.c_contiguous:
+            fast(x.reshape(sizes), out.reshape(made))
+        else:
+            plain(x, out)
+
+    return run
+
+
+def _extreme_kernel(ufunc: np.ufunc) -> Any:
+    def kernel(site: Site) -> Run:
+        plain: Run = _reducer(ufunc)(site)
+        (spec,) = site.ins
+        dims: Any = site.attrs["dims"]
+        groups = _grouped(spec.shape, dims)
+        if [reduced for reduced, _ in groups] != [False, True] or groups[1][1] > 48:
+            return plain
+        # NumPy reduces a short last dim element by element: turned, it goes whole rows at a time.
+        rows, columns = groups[0][1], groups[1][1]
+        turned = np.empty((columns, rows), spec.dtype)
+
+        def run(x: np.ndarray, out: np.ndarray) -> None:
+            if not out.flags.c_contiguous:
+                plain(x, out)
+                return
+            np.copyto(turned, x.reshape(rows, columns).T)
+            ufunc.reduce(turned, axis=0, out=out.reshape(rows))
+
+        return run
+
+    return kernel
+
+
 def _reduction(name: str, ufunc: np.ufunc, kind: Reduction, vjp: Vjp, doc: str, **changes: Any) -> Primitive:
     return declare(
         Primitive(
@@ -111,7 +221,11 @@ def _reduction(name: str, ufunc: np.ufunc, kind: Reduction, vjp: Vjp, doc: str, 
             doc=doc,
             **{
                 "spec": _reduced_spec if kind in ("sum", "prod") else _nonempty_spec,
-                "kernel": _reducer(ufunc),
+                "kernel": _sum_kernel
+                if kind == "sum"
+                else _extreme_kernel(ufunc)
+                if kind in ("max", "min")
+                else _reducer(ufunc),
                 "vjp": vjp,
                 "axes": reduce_axes(kind),
                 "cost": lambda specs, out, attrs: float(specs[0].size),
@@ -141,3 +255,78 @@ reduce_max = _reduction(
 reduce_min = _reduction(
     "reduce_min", np.minimum, "min", _extreme_vjp, "Minimum over `dims`, which are removed; NaN wins, ties share."
 )
+
+
+def _prod_vjp(g: V, y: V, x: V, dims: tuple[int, ...]) -> tuple[V]:
+    """The product of the others: y / x, or, at a single zero, the product without it."""
+    zero = is_zero(x)
+    zeros = reduce_sum(convert(zero, dtype=real_of(g.dtype).name), dims=dims)
+    others = reduce_prod(lookup("where")(zero, constant(x, 1), x), dims=dims)
+    one = constant(x, 1)
+    usual = g * conjugate(y / lookup("where")(is_zero(y), one, y) * others)
+    spare = keep(g * conjugate(others), lookup("eq")(zeros, constant(zeros, 1)))
+    at_others = spread(usual, dims, x.shape) / conjugate(lookup("where")(zero, one, x))
+    return (lookup("where")(zero, spread(spare, dims, x.shape), at_others),)
+
+
+reduce_prod: Primitive = _reduction(
+    "reduce_prod", np.multiply, "prod", _prod_vjp, "Product over `dims`, which are removed; the dtype stays."
+)
+
+# --- along one dim: positions of extremes, running sums and products ------------------------------
+
+
+def _along(name: str, run: Callable[..., Any], vjp: Vjp | None, doc: str, *, index: bool = False) -> Primitive:
+    """Declare a primitive that needs the whole of one dim; `index` ones remove it and give int64."""
+
+    def spec(specs: Specs, dim: int) -> TensorSpec:
+        if not index:
+            _reduced_spec(specs, (dim,))
+            return specs[0]
+        return TensorSpec(_nonempty_spec(specs, (dim,)).shape, dtypes.int64)
+
+    def axes(specs: Specs, out: TensorSpec, dim: int) -> list[Factor]:
+        return [Factor((i,), i - (index and i > dim)) for i in range(specs[0].ndim) if i != dim]
+
+    return declare(
+        Primitive(
+            name=name,
+            arity=1,
+            attrs={"dim": Attr("int")},
+            grad_name=f"{name.removeprefix('scan_').capitalize()}Backward0" if vjp else "",
+            doc=doc,
+            spec=spec,
+            kernel=lambda site: lambda x, out: run(x, axis=site.attrs["dim"], out=out),
+            vjp=vjp,
+            axes=axes,
+            cost=lambda specs, out, attrs: 2.0 * specs[0].size,
+        )
+    )
+
+
+def _backwards(v: V, dim: int) -> V:
+    """The sum of every element and those behind it along `dim`."""
+    flip = lookup("flip")
+    result: V = flip(scan_sum(flip(v, dims=(dim,)), dim=dim), dims=(dim,))
+    return result
+
+
+def _scan_prod_vjp(g: V, y: V, x: V, dim: int) -> tuple[V]:
+    # Before the first zero y / x serves; at it, the products made as if it were 1; behind it all is 0.
+    where, zero = lookup("where"), is_zero(x)
+    seen = scan_sum(convert(zero, dtype="int64"), dim=dim)
+    none = is_zero(seen)
+    first = lookup("logical_and")(zero, lookup("eq")(seen, constant(seen, 1)))
+    one = constant(x, 1)
+    spared = scan_prod(where(first, one, x), dim=dim)
+    usual = _backwards(g * conjugate(y), dim) / conjugate(where(zero, one, x))
+    at_zero = _backwards(g * conjugate(spared), dim)
+    return (where(none, usual, keep(at_zero, first)),)
+
+
+argmax_along = _along("argmax_along", np.argmax, None, "Position of the first maximum along `dim`.", index=True)
+argmin_along = _along("argmin_along", np.argmin, None, "Position of the first minimum along `dim`.", index=True)
+scan_sum: Primitive = _along(
+    "scan_sum", np.add.accumulate, lambda g, y, x, dim: (_backwards(g, dim),), "Running sums along `dim`."
+)
+scan_prod: Primitive = _along("scan_prod", np.multiply.accumulate, _scan_prod_vjp, "Running products along `dim`.")
