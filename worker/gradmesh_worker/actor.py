@@ -1,0 +1,176 @@
+"""The worker's side: one long-lived process per core that runs ranges of stages."""
+
+from __future__ import annotations
+
+import os
+import platform
+import threading
+import traceback
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from time import perf_counter
+from typing import Any, Final
+
+import numpy as np
+import ray
+from threadpoolctl import threadpool_info
+
+from gradmesh_engine.combine import Subtree, finish
+from gradmesh_engine.errors import CancelledError, GradmeshError, InternalError, MemoryLimitError
+from gradmesh_engine.execute import Piece, StageRunner, dense, run_plan
+from gradmesh_engine.plan import Plan
+from gradmesh_worker.calls import Bind, Call, Hello, Report
+
+PLANS_KEPT: Final = 32
+"""Plans whose buffers a worker keeps."""
+
+CANCELLED_KEPT: Final = 4096
+"""Requests remembered as given up."""
+
+
+class _Loaded:
+    """A plan with its runners."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.runners = [StageRunner(plan, index) for index in range(len(plan.stages))]
+
+
+class Worker:
+    """The Ray actor. Its calls run one at a time; `cancel` and `watch` have threads of their own."""
+
+    def __init__(self) -> None:
+        self._plans: OrderedDict[bytes, _Loaded] = OrderedDict()
+        self._cancelled: OrderedDict[int, None] = OrderedDict()
+        self._forever = threading.Event()
+
+    def hello(self) -> Hello:
+        """Who this is."""
+        blas = [
+            f"{library.get('architecture', '')} x{library['num_threads']}"
+            for library in threadpool_info()
+            if library["user_api"] == "blas"
+        ]
+        return Hello(
+            pid=os.getpid(),
+            node=ray.get_runtime_context().get_node_id(),
+            host=platform.node(),
+            blas=", ".join(blas),
+            settings={"python": platform.python_version(), "numpy": np.__version__},
+        )
+
+    def watch(self) -> None:
+        """Never returns: who waits for it learns of this process's end at once."""
+        self._forever.wait()
+
+    def cancel(self, request: int) -> None:
+        """Stop what runs for a request, before its next group, and what waits for it."""
+        self._cancelled[request] = None
+        while len(self._cancelled) > CANCELLED_KEPT:
+            self._cancelled.popitem(last=False)
+
+    def run(self, call: Call, *arguments: Any) -> Any:
+        """Run one task; returns a Report, then an object per part of the call."""
+        begin = perf_counter()
+        results: Sequence[Any] = [None] * len(call.parts)
+        error: GradmeshError | None = None
+        try:
+            results = self._run(call, arguments)
+        except GradmeshError as raised:
+            error = raised
+        except MemoryError as raised:
+            error = MemoryLimitError(
+                f"a worker ran out of memory: {raised}", remedy="use a smaller batch, or workers with more memory"
+            )
+        except Exception as raised:
+            error = InternalError(
+                f"{type(raised).__name__} in a worker: {raised}",
+                got="".join(traceback.format_exception(raised)[-3:]).strip(),
+                remedy="please report it",
+            )
+        report = Report(perf_counter() - begin, error)
+        return (report, *results) if call.parts else report
+
+    def _run(self, call: Call, arguments: Sequence[Any]) -> Sequence[Any]:
+        self._checkpoint(call.request)
+        loaded = self._load(call)
+        values, subtrees = _bind(loaded.plan, call.binds, arguments)
+        return _RUNS[call.kind](loaded, call, values, subtrees, lambda: self._checkpoint(call.request))
+
+    def _checkpoint(self, request: int) -> None:
+        if request in self._cancelled:
+            raise CancelledError("the request was given up")
+
+    def _load(self, call: Call) -> _Loaded:
+        loaded = self._plans.get(call.plan_key)
+        if loaded is None:
+            loaded = self._plans[call.plan_key] = _Loaded(ray.get(call.plan[0]))
+            while len(self._plans) > PLANS_KEPT:
+                self._plans.popitem(last=False)
+        self._plans.move_to_end(call.plan_key)
+        return loaded
+
+
+def _bind(
+    plan: Plan, binds: Sequence[Bind], arguments: Sequence[Any]
+) -> tuple[dict[int, np.ndarray | Piece], list[Subtree]]:
+    """The arguments of a call by value number, and the subtrees to combine."""
+    values: dict[int, np.ndarray | Piece] = {}
+    subtrees: list[Subtree] = []
+    gathered: dict[int, list[np.ndarray]] = {}
+    for bind, argument in zip(binds, arguments, strict=True):
+        if bind.kind == "subtrees":
+            subtrees.extend(argument)
+        elif bind.kind == "values":
+            values.update(zip(bind.values, argument, strict=True))
+        elif bind.kind == "array":
+            values[bind.values[0]] = argument
+        elif bind.kind == "piece":
+            values[bind.values[0]] = Piece(argument, bind.start)
+        else:
+            gathered.setdefault(bind.values[0], []).append(argument)
+    for value, pieces in gathered.items():
+        dim = plan.dims[value]
+        assert dim is not None
+        values[value] = pieces[0] if len(pieces) == 1 else np.concatenate(pieces, axis=dim)
+    return values, subtrees
+
+
+_Values = dict[int, Any]
+
+
+def _run_whole(
+    loaded: _Loaded, call: Call, values: _Values, subtrees: list[Subtree], checkpoint: Callable[[], None]
+) -> Sequence[Any]:
+    plan = loaded.plan
+    if call.stage > 0 and subtrees:
+        values.update(finish(plan, call.stage - 1, subtrees))
+    if call.stage < len(plan.stages):
+        values.update(loaded.runners[call.stage].run_whole(values))
+    return [tuple(dense(values[v]) for v in part) for part in call.parts]
+
+
+def _run_groups(
+    loaded: _Loaded, call: Call, values: _Values, subtrees: list[Subtree], checkpoint: Callable[[], None]
+) -> Sequence[Any]:
+    first, stop = call.groups
+    result = loaded.runners[call.stage].run_groups(first, stop, values, None, checkpoint)
+    return [result.stores[part[0]] if part else result.partials for part in call.parts]
+
+
+def _run_plan(
+    loaded: _Loaded, call: Call, values: _Values, subtrees: list[Subtree], checkpoint: Callable[[], None]
+) -> Sequence[Any]:
+    plan = loaded.plan
+    nothing = np.empty(0)  # inputs that no node reads are not sent
+    inputs = [values.get(v, nothing) for v in range(len(plan.graph.inputs))]
+    outputs = run_plan(plan, inputs, loaded.runners, checkpoint)
+    found = dict(zip(plan.graph.outputs, outputs, strict=True))
+    return [tuple(found[v] for v in part) for part in call.parts]
+
+
+_RUNS: Final[dict[str, Callable[..., Sequence[Any]]]] = {
+    "whole": _run_whole,
+    "groups": _run_groups,
+    "plan": _run_plan,
+}

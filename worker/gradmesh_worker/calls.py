@@ -1,0 +1,82 @@
+"""What travels between the coordinator and a worker, besides arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from gradmesh_engine.errors import GradmeshError
+from gradmesh_worker.tasks import Range
+
+
+@dataclass(frozen=True, slots=True)
+class Bind:
+    """What one argument of a call is.
+
+    Attributes:
+        kind: "values" is a tuple of complete arrays, "array" one of them, "piece" part of a split
+            value, "gather" one of all its pieces in order, "subtrees" a list of them.
+        values: value numbers.
+        start: for "piece" where it begins, in elements of the value's split dim.
+    """
+
+    kind: Literal["values", "array", "piece", "gather", "subtrees"]
+    values: tuple[int, ...] = ()
+    start: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One task for a worker.
+
+    Attributes:
+        plan_key: names the plan among those a worker keeps.
+        plan: a list of the reference to it, fetched by a worker that does not have it.
+        request: names the request, for cancelling.
+        kind: as in `tasks.Task`.
+        stage: the stage.
+        groups: first group and the group after the last.
+        binds: what each argument is.
+        parts: value numbers of each result object; () stands for subtrees.
+    """
+
+    plan_key: bytes
+    plan: list[Any]
+    request: int
+    kind: Literal["whole", "groups", "plan"]
+    stage: int
+    groups: Range
+    binds: tuple[Bind, ...]
+    parts: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The first result of every call, small.
+
+    Attributes:
+        seconds: time spent in the worker, in seconds.
+        error: what went wrong, None when nothing did; the other results are None then.
+    """
+
+    seconds: float
+    error: GradmeshError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """What a worker says of itself.
+
+    Attributes:
+        pid: process id.
+        node: id of its Ray node.
+        host: name of its machine.
+        blas: OpenBLAS kernels and threads, "" when unknown.
+        settings: versions the bits depend on.
+    """
+
+    pid: int
+    node: str
+    host: str
+    blas: str = ""
+    settings: dict[str, str] = field(default_factory=dict)
