@@ -17,6 +17,7 @@
     │   ├── DigestMismatchError               bytes do not hash to the name they came under
     │   ├── TruncatedUploadError              an upload ended before its declared length
     │   └── LengthError                       a declared length contradicts shape, dtype or bytes
+    ├── AutogradError                         a tensor used against the rules of autograd
     ├── OutOfRangeError (IndexError)          an index value outside its dim, found while running
     ├── NotFoundError (LookupError)
     │   ├── GraphNotFoundError                the digest names no cached graph
@@ -186,6 +187,12 @@ class TruncatedUploadError(InvalidRequestError):
 
 class LengthError(InvalidRequestError):
     """A declared length contradicts the shape, the dtype or the bytes."""
+
+
+class AutogradError(GradmeshError):
+    """A tensor or a recorded graph was used against the rules of autograd."""
+
+    status = "FAILED_PRECONDITION"
 
 
 class OutOfRangeError(GradmeshError, IndexError):

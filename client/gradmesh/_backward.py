@@ -1,0 +1,315 @@
+"""Backward: gradients by one request to the session, or, where user code is to be called, by the client itself."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gradmesh import _client_backward, _evaluate, _tensor, _views
+from gradmesh._explore import Exploration
+from gradmesh._gather import Gathering
+from gradmesh._leaf import Edge, Leaf
+from gradmesh._modes import STATE
+from gradmesh._value import Value, emit, known, user_line
+from gradmesh_engine import dtypes
+from gradmesh_engine.errors import (
+    AttributeTypeError,
+    AutogradError,
+    InvalidRequestError,
+    NotDifferentiableError,
+    ShapeError,
+)
+from gradmesh_engine.session import Query
+
+if TYPE_CHECKING:
+    from gradmesh._tensor import Tensor
+
+# A differentiated value up to this size comes back with its gradients, so that printing it is free.
+_KEPT_BYTES = 1 << 16
+
+
+def backward(
+    tensors: Sequence[Tensor],
+    cotangents: Sequence[Tensor | None] | None,
+    retain_graph: bool | None,
+    create_graph: bool,
+    inputs: Any,
+) -> None:
+    """See Tensor.backward and autograd.backward."""
+    roots, seeds = _seeded(tensors, cotangents)
+    retain = create_graph if retain_graph is None else retain_graph
+    exploration = Exploration(roots)
+    if inputs is None:
+        wrt = exploration.leaves
+    else:
+        wrt = _given_inputs(inputs)
+        exploration.restrict(wrt)
+    exploration.check()
+    if create_graph or exploration.needs_client:
+        gradients = _client_backward.differentiate(roots, seeds, exploration, wrt, create_graph)
+    else:
+        gradients = _request(roots, seeds, exploration, [*wrt, *exploration.retained])
+        _keep_retained(exploration.retained, gradients[len(wrt) :])
+        gradients = gradients[: len(wrt)]
+    if not retain:
+        exploration.free()
+    pending = []
+    for value, gradient in zip(wrt, gradients, strict=True):
+        if gradient is not None:
+            accumulated = _accumulate(value, gradient, create_graph)
+            if accumulated is not None and accumulated.data is None:
+                pending.append(accumulated)
+    if pending and not create_graph:
+        _evaluate.evaluate([*pending, *[root for root in roots if root.spec.nbytes <= _KEPT_BYTES]])
+
+
+def grad(
+    outputs: Sequence[Tensor],
+    inputs: Sequence[Tensor],
+    cotangents: Sequence[Tensor | None] | None,
+    retain_graph: bool | None,
+    create_graph: bool,
+    allow_unused: bool,
+) -> list[Tensor | None]:
+    """See autograd.grad."""
+    roots, seeds = _seeded(outputs, cotangents)
+    wrt = []
+    for tensor in inputs:
+        value = tensor.value
+        if not value.requires_grad:
+            raise AutogradError("One of the differentiated Tensors does not require grad", source=user_line())
+        wrt.append(value)
+    exploration = Exploration(roots)
+    exploration.restrict(wrt)
+    exploration.check()
+    gradients: list[Value | None]
+    if create_graph or exploration.needs_client:
+        gradients = _client_backward.differentiate(roots, seeds, exploration, wrt, create_graph)
+        if not create_graph:
+            _evaluate.evaluate([g for g in gradients if g is not None])
+    else:
+        gradients = _request(roots, seeds, exploration, [*wrt, *exploration.retained])
+        _keep_retained(exploration.retained, gradients[len(wrt) :])
+        gradients = gradients[: len(wrt)]
+    if not (create_graph if retain_graph is None else retain_graph):
+        exploration.free()
+    for index, gradient in enumerate(gradients):
+        if gradient is None and not allow_unused:
+            raise AutogradError(
+                f"The differentiated Tensor at index {index} appears to not have been used in the graph. Set "
+                "allow_unused=True if this is the desired behavior.",
+                source=user_line(),
+            )
+    return [None if g is None else _tensor.Tensor(g) for g in gradients]
+
+
+# --- what is asked --------------------------------------------------------------------------------
+
+
+def _seeded(
+    tensors: Sequence[Tensor], cotangents: Sequence[Tensor | None] | None
+) -> tuple[list[Value], list[Value | None]]:
+    """The values to differentiate and the cotangent of each, None for 1."""
+    if cotangents is not None and len(cotangents) != len(tensors):
+        raise InvalidRequestError(
+            f"got {len(tensors)} tensors and {len(cotangents)} gradients",
+            expected="one gradient, or None, for each tensor",
+            source=user_line(),
+        )
+    roots: list[Value] = []
+    seeds: list[Value | None] = []
+    for index, tensor in enumerate(tensors):
+        value = tensor.value
+        given = None if cotangents is None else cotangents[index]
+        if not value.requires_grad:
+            raise AutogradError(
+                f"element {index} of tensors does not require grad and does not have a grad_fn",
+                remedy="compute it from tensors with requires_grad=True, outside no_grad()",
+                source=user_line(),
+            )
+        if given is None:
+            if value.spec.size != 1:
+                raise NotDifferentiableError(
+                    "grad can be implicitly created only for scalar outputs",
+                    got=str(value.spec),
+                    remedy="reduce it, for example with sum(), or pass a gradient of its shape",
+                    source=user_line(),
+                )
+            seeds.append(None)
+        else:
+            seeds.append(_fitting(given, value, index))
+        roots.append(value)
+    return roots, seeds
+
+
+def _fitting(given: Tensor, value: Value, index: int) -> Value:
+    if not isinstance(given, _tensor.Tensor):
+        raise AttributeTypeError(
+            f"gradients can be either Tensors or None, but got {type(given).__name__}",
+            expected="Tensor or None",
+            got=type(given).__name__,
+            source=user_line(),
+        )
+    seed = given.value
+    if seed.spec.shape != value.spec.shape:
+        raise ShapeError(
+            f"Mismatch in shape: grad_output[{index}] has a shape of torch.Size({list(seed.spec.shape)}) and "
+            f"output[{index}] has a shape of torch.Size({list(value.spec.shape)}).",
+            expected=str(list(value.spec.shape)),
+            got=str(list(seed.spec.shape)),
+            source=user_line(),
+        )
+    if dtypes.is_complex(seed.spec.dtype) != dtypes.is_complex(value.spec.dtype):
+        raise AutogradError(
+            f"For complex Tensors, both grad_output and output are required to have the same dtype. Mismatch in dtype: "
+            f"grad_output[{index}] has a dtype of torch.{seed.spec.dtype.name} and output[{index}] has a dtype of "
+            f"torch.{value.spec.dtype.name}.",
+            source=user_line(),
+        )
+    if seed.spec.dtype != value.spec.dtype:
+        converted = emit("convert", (seed,), {"dtype": value.spec.dtype.name})
+        assert isinstance(converted, Value)
+        seed = converted
+    return seed
+
+
+def _given_inputs(inputs: Any) -> list[Value]:
+    tensors = [inputs] if isinstance(inputs, _tensor.Tensor) else list(inputs)
+    if not tensors:
+        raise AutogradError("`inputs` argument to `backward()` cannot be empty.", source=user_line())
+    found = []
+    for tensor in tensors:
+        value = tensor.value
+        if not value.requires_grad:
+            raise AutogradError("One of the differentiated Tensors does not require grad", source=user_line())
+        found.append(value)
+    return found
+
+
+# --- one request ----------------------------------------------------------------------------------
+
+
+def joint(
+    roots: Sequence[Value], seeds: Sequence[Value | None], exploration: Exploration, wrt: Sequence[Value]
+) -> tuple[Gathering, list[tuple[Value, int]], Query]:
+    """The graph and query of a backward pass, and the values that come back with the gradients."""
+    gathering = Gathering(exploration.tracked)
+    of = [gathering.add(root) for root in roots]
+    pairs = [
+        (root, number)
+        for root, number in zip(roots, of, strict=True)
+        if root.data is None and root.spec.nbytes <= _KEPT_BYTES
+    ]
+    for value in _evaluate.pending_state():
+        if value not in roots:
+            pairs.append((value, gathering.add(value)))
+    numbers = [gathering.add(value) for value in wrt]
+    # Values that turned out to be known need not come back.
+    pairs = [(value, number) for value, number in pairs if number >= 0]
+    at = gathering.number
+    query = Query(
+        tuple([at(n) for n in of]), tuple([at(n) for n in numbers]), tuple([seed is not None for seed in seeds])
+    )
+    return gathering, pairs, query
+
+
+def _request(
+    roots: Sequence[Value], seeds: Sequence[Value | None], exploration: Exploration, wrt: Sequence[Value]
+) -> list[Value | None]:
+    reached = [value for value in dict.fromkeys(wrt) if value in exploration.tracked]
+    if not reached:
+        return [None] * len(wrt)
+    given = [seed for seed in seeds if seed is not None]
+    _evaluate.evaluate(given)
+    gathering, pairs, query = joint(roots, seeds, exploration, reached)
+    _evaluate.kept_along(gathering, pairs)
+    cotangents: list[np.ndarray] = []
+    for seed in given:
+        assert seed.data is not None
+        cotangents.append(seed.data)
+    result = _evaluate.run(gathering, pairs, query, tuple(cotangents))
+    found = {value: known(g) for value, g in zip(reached, result.gradients, strict=True) if g is not None}
+    return [found.get(value) for value in wrt]
+
+
+def _keep_retained(retained: Sequence[Value], gradients: Sequence[Value | None]) -> None:
+    for value, gradient in zip(retained, gradients, strict=True):
+        made = value.node if value.node is not None else value
+        tensor = made.hooks.retain[value.index]()
+        if tensor is not None and gradient is not None:
+            leaf = tensor._leaf()
+            if leaf.grad is None:
+                leaf.grad = _tensor.Tensor(gradient)
+            else:
+                _add_in_place(leaf.grad, gradient)
+
+
+# --- accumulation ---------------------------------------------------------------------------------
+
+
+def _accumulate(value: Value, gradient: Value, create_graph: bool) -> Value | None:
+    """Add to the `.grad` of the tensor behind a value; returns what it now holds."""
+    if value.meta.__class__ is Leaf:
+        leaf: Leaf = value.meta
+        if leaf.hooks:
+            gradient = _client_backward.run_hooks(leaf.hooks, gradient, create_graph)
+    else:
+        target = _holder(value)
+        if target is None:
+            return None
+        leaf = target
+    if leaf.grad is None:
+        leaf.grad = _tensor.Tensor(gradient)
+    elif create_graph:
+        total = emit("add", (leaf.grad.value, gradient), {})
+        assert isinstance(total, Value)
+        leaf.grad = _tensor.Tensor(total)
+    else:
+        _add_in_place(leaf.grad, gradient)
+    for hook in list(leaf.post.values()):
+        tensor = leaf.tensor()
+        if tensor is not None:
+            hook(tensor)
+    return None if leaf.grad is None else leaf.grad.value
+
+
+def _holder(value: Value) -> Leaf | None:
+    """What holds the gradient of a computed tensor named in `inputs`."""
+    for ref in reversed(STATE.live):
+        tensor = ref()
+        if tensor is not None and tensor._value is value:
+            return tensor._leaf()
+    return None
+
+
+def _add_in_place(target: Tensor, gradient: Value) -> None:
+    old = target.value
+    grad, STATE.grad = STATE.grad, False
+    try:
+        if old.data is not None and gradient.data is not None and not gradient.requires_grad:
+            _views.write(target, known(np.add(old.data, gradient.data)))
+        else:
+            total = emit("add", (old, gradient), {})
+            assert isinstance(total, Value)
+            _views.write(target, total)
+    finally:
+        STATE.grad = grad
+
+
+def warn_if_not_leaf(tensor: Tensor) -> None:
+    """Warn as PyTorch does when the gradient of a computed tensor is read and was not kept."""
+    value = tensor.value
+    if value.requires_grad and value.meta.__class__ is not Leaf:
+        warnings.warn(
+            "The .grad attribute of a Tensor that is not a leaf Tensor is being accessed. Its .grad attribute won't be "
+            "populated during autograd.backward(). If you indeed want the .grad field to be populated for a non-leaf "
+            "Tensor, use .retain_grad() on the non-leaf Tensor. If you access the non-leaf Tensor by mistake, make "
+            "sure you access the leaf Tensor instead.",
+            stacklevel=3,
+        )
+
+
+__all__ = ["Edge", "backward", "grad", "joint", "warn_if_not_leaf"]

@@ -1,0 +1,206 @@
+"""What a backward pass will run through: found iteratively, checked before anything is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from gradmesh._leaf import Edge, Leaf
+from gradmesh._value import Bundle, Made, Value, saved, source_of, user_line
+from gradmesh_engine.errors import AutogradError
+
+TORCH_TENSORS: Final = {
+    "bool": "BoolTensor", "uint8": "ByteTensor", "int8": "CharTensor", "int16": "ShortTensor", "int32": "IntTensor",
+    "int64": "LongTensor", "float16": "HalfTensor", "bfloat16": "BFloat16Tensor", "float32": "FloatTensor",
+    "float64": "DoubleTensor", "complex64": "ComplexFloatTensor", "complex128": "ComplexDoubleTensor",
+}  # fmt: skip
+
+
+class Exploration:
+    """The differentiable part of the trace behind some values. Final.
+
+    Attributes:
+        tracked: every value gradients may flow to.
+        leaves: the leaves among them, in the order met.
+        nodes: the nodes that make the others, in the order met.
+        retained: results whose tensors keep their gradient, each with its node.
+        needs_client: whether something has to be called on the way: hooks or custom Functions.
+    """
+
+    def __init__(self, roots: Iterable[Value]) -> None:
+        self.tracked: set[Value] = set()
+        self.leaves: list[Value] = []
+        self.nodes: list[Made] = []
+        self.retained: list[Value] = []
+        self.needs_client = False
+        self._seen: set[Made] = set()
+        self._written: list[Made] = []
+        self._freed: list[Made] = []
+        self._walk([root for root in roots if root.requires_grad])
+
+    def _walk(self, stack: list[Value]) -> None:
+        tracked, nodes, seen = self.tracked, self.nodes, self._seen
+        stack.reverse()
+        while stack:
+            value = stack.pop()
+            if value in tracked:
+                continue
+            tracked.add(value)
+            made: Made
+            if value.meta is None and value.node is None:
+                made = value
+            elif value.meta.__class__ is Leaf:
+                self._leaf(value)
+                continue
+            else:
+                found = self._other(value)
+                if found is None:
+                    continue
+                made = found
+            nodes.append(made)
+            if made.freed:
+                self._freed.append(made)
+            if made.hooks is not None:
+                self._hooks(made)
+            written = value.counter is not None and value.counter.current != value.version
+            for operand in made.inputs:
+                if operand.requires_grad and operand not in tracked:
+                    stack.append(operand)
+                if operand.counter is not None and operand.counter.current != operand.version:
+                    written = True
+            if written:
+                self._written.append(made)
+
+    def _leaf(self, value: Value) -> None:
+        self.leaves.append(value)
+        hooks = value.meta.node_hooks
+        if hooks is not None and hooks.active:
+            self.needs_client = True
+
+    def _other(self, value: Value) -> Made | None:
+        made: Made
+        if value.meta.__class__ is Edge:
+            self.needs_client = True
+            made = value.meta.node
+        elif value.node is not None:
+            made = value.node
+        else:
+            return value
+        if made in self._seen:
+            return None
+        self._seen.add(made)
+        return made
+
+    def _hooks(self, made: Made) -> None:
+        if made.hooks.active:
+            self.needs_client = True
+        for index in made.hooks.retain:
+            if isinstance(made, Value):
+                self.retained.append(made)
+            elif isinstance(made, Bundle):
+                self.retained.append(made.result(index))
+            else:
+                self.needs_client = True
+
+    def restrict(self, wrt: Sequence[Value]) -> None:
+        """Leave only the nodes on a path to one of `wrt`."""
+        users: dict[Value, list[Made]] = {}
+        for made in self.nodes:
+            for operand in made.inputs:
+                if operand.requires_grad:
+                    users.setdefault(operand, []).append(made)
+        results: dict[Made, list[Value]] = {}
+        for value in self.tracked:
+            if value.meta.__class__ is not Leaf:
+                results.setdefault(_maker(value), []).append(value)
+        keep: set[Made] = set()
+        reached: set[Value] = set()
+        stack = [value for value in wrt if value in self.tracked]
+        while stack:
+            value = stack.pop()
+            if value in reached:
+                continue
+            reached.add(value)
+            for made in users.get(value, ()):
+                if made not in keep:
+                    keep.add(made)
+                    stack.extend(results.get(made, ()))
+        self.nodes = [made for made in self.nodes if made in keep]
+        self.retained = [value for value in self.retained if value in reached]
+        self._written = [made for made in self._written if made in keep]
+        self._freed = [made for made in self._freed if made in keep]
+
+    def check(self) -> None:
+        """Raises AutogradError when a value that is needed was given back or written to since."""
+        for made in self._freed:
+            if _saves(made):
+                raise AutogradError(
+                    "Trying to backward through the graph a second time (or directly access saved tensors after they "
+                    "have already been freed). Saved intermediate values of the graph are freed when you call "
+                    ".backward() or autograd.grad(). Specify retain_graph=True if you need to backward through the "
+                    "graph a second time or if you need to access saved tensors after calling backward.",
+                    op="" if made.app is None else made.app.op,
+                    source=source_of(made) or user_line(),
+                )
+        for made in self._written:
+            if made.app is not None:
+                _check_written(made)
+
+    def free(self) -> None:
+        """Mark the nodes as used up."""
+        for made in self.nodes:
+            made.freed = True
+
+
+def _maker(value: Value) -> Made:
+    if value.meta.__class__ is Edge:
+        made: Made = value.meta.node
+        return made
+    return value.node if value.node is not None else value
+
+
+def needs_of(made: Made) -> tuple[bool, ...]:
+    """For each operand whether it needs a cotangent."""
+    return tuple([operand.requires_grad for operand in made.inputs])
+
+
+def _saves(made: Made) -> bool:
+    if made.app is None:
+        return True
+    return any(saved(made.app, needs_of(made)))
+
+
+def results_of(made: Made) -> list[Value]:
+    """The values of an op node's results."""
+    if isinstance(made, Bundle):
+        return [made.result(index) for index in range(len(made.results))]
+    assert isinstance(made, Value)
+    return [made]
+
+
+def _check_written(made: Made) -> None:
+    assert made.app is not None
+    uses = saved(made.app, needs_of(made))
+    for used, value in zip(uses, (*made.inputs, *results_of(made)), strict=True):
+        counter = value.counter
+        if used and counter is not None and counter.current != value.version:
+            raise written_error(value, source_of(made))
+
+
+def written_error(value: Value, source: str) -> AutogradError:
+    """What to raise when a saved value's storage was written to."""
+    assert value.counter is not None
+    kind = TORCH_TENSORS[value.spec.dtype.name]
+    origin = ""
+    if value.requires_grad and value.meta.__class__ is not Leaf:
+        from gradmesh._grad_fn import node_of
+
+        node, index = node_of(value)
+        origin = f", which is output {index} of {node.name()},"
+    return AutogradError(
+        "one of the variables needed for gradient computation has been modified by an inplace operation: "
+        f"[torch.{kind} {list(value.spec.shape)}]{origin} is at version {value.counter.current}; expected version "
+        f"{value.version} instead. Hint: the operation that used it is named below.",
+        source=source,
+        remedy="compute out of place, or clone() the tensor before it is modified",
+    )

@@ -1,0 +1,201 @@
+"""From recorded values to a frozen graph: gathered iteratively, numbered canonically, built once per structure."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Collection, Sequence
+from typing import Any, Final
+
+from gradmesh._leaf import Leaf
+from gradmesh._value import App, Made, Value, application, source_of
+from gradmesh_engine.graph import Graph, Node
+
+
+class Gathering:
+    """The pending ancestors of some values, in an order that depends on structure alone. Final.
+
+    Inputs are numbered ~0, ~1, … and results 0, 1, … in the order they are met depth first.
+
+    Args:
+        tracked: values to differentiate through, or None when nothing is differentiated. They are
+            gathered even where their content is known; where one of them uses a value that only
+            happens to depend on another, a `detach` keeps the derivative out.
+    """
+
+    def __init__(self, tracked: Collection[Value] | None = None) -> None:
+        self.inputs: list[Value] = []
+        self.order: list[Made] = []
+        self._tracked = tracked
+        self._key: list[Any] = []
+        self._apps: list[App] = []
+        self._numbers: dict[Value, int] = {}
+        self._bundles: dict[Made, int] = {}
+        self._results = 0
+        self._tainted: set[Value] = set()
+        self._detached: dict[Value, int] = {}
+
+    def add(self, root: Value) -> int:
+        """Gather a value; returns its number."""
+        numbers = self._numbers
+        stack = [root]
+        while stack:
+            value = stack[-1]
+            if value in numbers:
+                stack.pop()
+                continue
+            if self._is_input(value):
+                self._input(value)
+                stack.pop()
+                continue
+            made: Made = value.node if value.node is not None else value
+            waiting = []
+            for operand in made.inputs:
+                if operand not in numbers:
+                    if self._is_input(operand):
+                        self._input(operand)
+                    else:
+                        waiting.append(operand)
+            if waiting:
+                waiting.reverse()
+                stack.extend(waiting)
+                continue
+            stack.pop()
+            if made.app is None:
+                self._alias(value)
+            else:
+                self._node(value, made)
+        return numbers[root]
+
+    def _is_input(self, value: Value) -> bool:
+        if value.data is not None:
+            return self._tracked is None or value.meta.__class__ is Leaf or value not in self._tracked
+        if value.app is None and value.node is None:
+            source = value.inputs[0]
+            if source.data is not None:
+                value.keep(source.data)
+                return True
+        return False
+
+    def _input(self, value: Value) -> None:
+        self._numbers[value] = ~len(self.inputs)
+        self.inputs.append(value)
+        if value.requires_grad and self._tracked is not None:
+            self._tainted.add(value)
+
+    def _alias(self, value: Value) -> None:
+        source = value.inputs[0]
+        if self._tracked is None:
+            self._numbers[value] = self._numbers[source]
+        elif value.meta.__class__ is Leaf:
+            # A leaf of its own, even where its content is computed from other leaves.
+            self._numbers[value] = self._append(application("detach", (value.spec,), {}), value, [self._numbers[source]])
+            self._tainted.add(value)
+        else:
+            self._numbers[value] = self._numbers[source]
+            if source in self._tainted:
+                self._tainted.add(value)
+
+    def _node(self, value: Value, made: Made) -> None:
+        app = made.app
+        assert app is not None
+        base = self._bundles.get(made) if value.node is not None else None
+        if base is None:
+            numbers = self._numbers
+            if self._tracked is None:
+                operands = [numbers[operand] for operand in made.inputs]
+            else:
+                operands = self._tracked_operands(value, made)
+            base = self._append(app, made, operands)
+            if value.node is not None:
+                self._bundles[made] = base
+        self._numbers[value] = base + value.index
+        if self._tracked is not None and (
+            value.requires_grad or any([operand in self._tainted for operand in made.inputs])
+        ):
+            self._tainted.add(value)
+
+    def _tracked_operands(self, value: Value, made: Made) -> list[int]:
+        tracked = self._tracked
+        assert tracked is not None
+        results = [value]
+        if value.node is not None:
+            results = [found for found in [ref() for ref in value.node.results] if found is not None]
+        if not any([result in tracked for result in results]):
+            return [self._numbers[operand] for operand in made.inputs]
+        numbers = []
+        for operand in made.inputs:
+            number = self._numbers[operand]
+            if not operand.requires_grad and operand in self._tainted:
+                found = self._detached.get(operand)
+                if found is None:
+                    found = self._append(application("detach", (operand.spec,), {}), operand, [number])
+                    self._detached[operand] = found
+                number = found
+            numbers.append(number)
+        return numbers
+
+    def _append(self, app: App, made: Made, operands: list[int]) -> int:
+        first = self._results
+        self._apps.append(app)
+        self.order.append(made)
+        self._key.append(app)
+        self._key.extend(operands)
+        self._results += len(app.outs)
+        return first
+
+    def number(self, number: int) -> int:
+        """The value's number in the finished graph."""
+        return ~number if number < 0 else len(self.inputs) + number
+
+    def graph(self, outputs: Sequence[int]) -> Graph:
+        """The frozen graph with these outputs; the same object for the same structure."""
+        key = (len(self.inputs), tuple(self._key), tuple(outputs))
+        return GRAPHS.get(key, self)
+
+    def build(self, outputs: Sequence[int]) -> Graph:
+        """The frozen graph, made from scratch."""
+        count = len(self.inputs)
+        nodes = []
+        key = self._key
+        at = 0
+        for index, app in enumerate(self._apps):
+            arity = len(app.ins)
+            operands = tuple([~n if n < 0 else count + n for n in key[at + 1 : at + 1 + arity]])
+            nodes.append(Node(app.op, operands, app.attrs, app.outs, index))
+            at += 1 + arity
+        return Graph(
+            tuple([value.spec for value in self.inputs]),
+            tuple(nodes),
+            tuple([self.number(n) for n in outputs]),
+            tuple([source_of(made) for made in self.order]),
+        )
+
+
+class GraphCache:
+    """Graphs by structure, the oldest dropped first. Final.
+
+    Args:
+        limit: bound on the summed length of the keys.
+    """
+
+    def __init__(self, limit: int = 1 << 20) -> None:
+        self._limit = limit
+        self._held = 0
+        self._graphs: OrderedDict[tuple[Any, ...], Graph] = OrderedDict()
+
+    def get(self, key: tuple[Any, ...], gathering: Gathering) -> Graph:
+        """The graph of this structure."""
+        # Dict operations are atomic; two threads may at worst build the same graph.
+        graph = self._graphs.get(key)
+        if graph is not None:
+            return graph
+        graph = gathering.build(key[2])
+        self._graphs[key] = graph
+        self._held += len(key[1])
+        while self._held > self._limit and len(self._graphs) > 1:
+            dropped, _ = self._graphs.popitem(last=False)
+            self._held -= len(dropped[1])
+        return graph
+
+
+GRAPHS: Final = GraphCache()
