@@ -123,7 +123,7 @@ PRIMITIVE: tuple[Row, ...] = (
         S(T(5), dtype="complex128"),
         S(T(), dtype="float64"),
         S(T(0, 3), dtype="float32"),
-        ref=lambda t, x, dtype: _cast(x, getattr(t, dtype)),
+        ref=lambda t, x, dtype: x.to(getattr(t, dtype)),
         dtypes=EVERY,
         # A rounding cast has no derivative finite differences could see.
         smooth=False,
@@ -141,13 +141,6 @@ def _slice_update(t, x, v, starts, stops, steps):  # type: ignore[no-untyped-def
     result = x.clone()
     result[tuple(slice(*s) for s in zip(starts, stops, steps, strict=True))] = v
     return result
-
-
-def _cast(x, dtype):  # type: ignore[no-untyped-def]
-    import warnings
-
-    with warnings.catch_warnings(action="ignore"):  # complex to real discards the imaginary part
-        return x.to(dtype)
 
 
 REGIONS: tuple[Row, ...] = (

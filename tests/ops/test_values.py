@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import warnings
 from typing import Any
 
 import numpy as np
@@ -64,8 +63,7 @@ def test_promotion(row: Row) -> None:
             if meet.name not in row.dtypes:
                 continue
             try:
-                with warnings.catch_warnings(action="ignore"):  # complex32 is experimental
-                    expected = row.reference(torch(), tuple(map(to_torch, pair)), {})
+                expected = row.reference(torch(), tuple(map(to_torch, pair)), {})
             except (RuntimeError, NotImplementedError):
                 continue  # PyTorch does not have this pair
             names = [str(e.dtype).removeprefix("torch.") for e in expected]
