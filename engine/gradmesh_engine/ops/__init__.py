@@ -6,7 +6,11 @@ from gradmesh_engine.ops import conv as _conv  # noqa: F401
 from gradmesh_engine.ops import layout as _layout  # noqa: F401
 from gradmesh_engine.ops import regions as _regions  # noqa: F401
 from gradmesh_engine.ops import windows as _windows  # noqa: F401
+from gradmesh_engine.ops import shaping as _shaping  # noqa: F401
+from gradmesh_engine.ops import joining as _joining  # noqa: F401
+from gradmesh_engine.ops import filling as _filling  # noqa: F401
 from gradmesh_engine.ops import contract as _contract  # noqa: F401
+from gradmesh_engine.ops import linalg as _linalg  # noqa: F401
 from gradmesh_engine.ops import numeric as _numeric  # noqa: F401
 from gradmesh_engine.ops import pointwise as _pointwise  # noqa: F401
 from gradmesh_engine.ops import reduce as _reduce  # noqa: F401
