@@ -133,7 +133,10 @@ class _Columns:
         self.made = self.seen if plain else np.empty(self.seen.shape, dtype)
         self.plain = plain
         self.columns = self.made.reshape(groups, geometry.column // groups, -1)
-        self.slots = [] if plain else windows.slots(outputs)
+        every = slice(None)
+        self.slots: list[tuple[Any, Any]] = [
+            ((every, *place), (every, *slot[1:], every)) for place, slot in ([] if plain else windows.slots(outputs))
+        ]
         results = np.empty((geometry.filters, *outputs, count), dtype)
         self.rows = results.reshape(groups, geometry.filters // groups, -1)
         self.results = results.transpose(len(outputs) + 1, 0, *spatial)
@@ -149,8 +152,8 @@ class _Columns:
         if not self.plain:
             self.padded[...] = 0
             for place, slot in self.slots:
-                target = self.padded[(slice(None), *slot[1:], slice(None))]
-                np.add(target, self.made[(slice(None), *place)], out=target)
+                target = self.padded[slot]
+                np.add(target, self.made[place], out=target)
         np.copyto(out, self.inside)
 
 

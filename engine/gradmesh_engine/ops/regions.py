@@ -39,16 +39,22 @@ def region_shape(shape: Ints, starts: Ints, stops: Ints, steps: Ints) -> Ints:
     return tuple(-(-(stop - start) // step) for start, stop, step in zip(starts, stops, steps, strict=True))
 
 
-def _whole_dims(shape: Ints, starts: Ints, stops: Ints, steps: Ints) -> list[int]:
-    """The dims a slice leaves as they are."""
-    return [d for d, size in enumerate(shape) if starts[d] == 0 and stops[d] == size and steps[d] == 1]
+def _even_dims(shape: Ints, starts: Ints, stops: Ints, steps: Ints) -> list[int]:
+    """The dims of which a slice takes one element of every stretch of `step`; whole dims among them."""
+    return [
+        d
+        for d, (size, start, stop, step) in enumerate(zip(shape, starts, stops, steps, strict=True))
+        if start < step and size % step == 0 and -(-(stop - start) // step) == size // step
+    ]
 
 
 def _region(site: Site) -> tuple[slice, ...]:
-    """The index of a slicing node; a dim that is split is a whole one and has its block's size."""
+    """The index of a slicing node; along the dim that is split the end is that of the block."""
     attrs: Any = site.attrs
     triples = zip(attrs["starts"], attrs["stops"], attrs["steps"], strict=True)
-    return tuple(slice(None) if dim == site.split else slice(*triple) for dim, triple in enumerate(triples))
+    return tuple(
+        slice(start, None if dim == site.split else stop, step) for dim, (start, stop, step) in enumerate(triples)
+    )
 
 
 def _slice_view(site: Site) -> Callable[..., np.ndarray]:
@@ -72,7 +78,7 @@ strided_slice = declare(
         spec=lambda specs, **region: TensorSpec(region_shape(specs[0].shape, **region), specs[0].dtype),
         view=_slice_view,
         vjp=_slice_vjp,
-        axes=lambda specs, out, **region: [Factor((d,), d) for d in _whole_dims(specs[0].shape, **region)],
+        axes=lambda specs, out, **region: [Factor((d,), d) for d in _even_dims(specs[0].shape, **region)],
         cost=free,
         cheap=True,
     )
@@ -125,8 +131,8 @@ def _pad_vjp(g: V, y: V, x: V, *, low: Ints, high: Ints, interior: Ints, value: 
 
 
 def _pad_axes(specs: Specs, out: TensorSpec, *, low: Ints, high: Ints, interior: Ints, **_: AttrValue) -> list[Factor]:
-    untouched = [d for d in range(out.ndim) if not (low[d] or high[d] or interior[d])]
-    return [Factor((d,), d) for d in untouched]
+    # Where what surrounds an element is what lies between two, each has a stretch of its own.
+    return [Factor((d,), d) for d in range(out.ndim) if low[d] + high[d] == interior[d]]
 
 
 pad = declare(
@@ -202,7 +208,7 @@ slice_update = declare(
         spec=_slice_update_spec,
         kernel=_slice_update_kernel,
         vjp=_slice_update_vjp,
-        axes=lambda specs, out, **region: [Factor((d, d), d) for d in _whole_dims(out.shape, **region)],
+        axes=lambda specs, out, **region: [Factor((d, d), d) for d in _even_dims(out.shape, **region)],
         cost=copies,
         cheap=True,
         inplace=True,

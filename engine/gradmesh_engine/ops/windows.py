@@ -198,10 +198,14 @@ def _adder(site: Site, outputs: Ints) -> Callable[[Callable[[Ints], np.ndarray],
 def _fold_kernel(site: Site) -> Callable[..., None]:
     rank = len(site.attrs["kernel"])  # type: ignore[arg-type]
     add = _adder(site, _split(site.ins[0].shape, rank)[1])
-    every = (slice(None),) * rank
+    every: tuple[Any, ...] = (slice(None),) * rank
 
     def run(g: np.ndarray, out: np.ndarray) -> None:
-        add(lambda place: g[(..., *place, *every)], out)
+        def part(place: Ints) -> np.ndarray:
+            index: Slot = (..., *place, *every)
+            return g[index]
+
+        add(part, out)
 
     return run
 
@@ -350,7 +354,12 @@ window_fill = declare(
 
 # --- window_max, and how gradients pass it: window_max_spread and its adjoint, window_max_pick ----
 
-_BITS = {1: np.dtype(np.int8), 2: np.dtype(np.int16), 4: np.dtype(np.int32), 8: np.dtype(np.int64)}
+_BITS: dict[int, np.dtype[Any]] = {
+    1: np.dtype(np.int8),
+    2: np.dtype(np.int16),
+    4: np.dtype(np.int32),
+    8: np.dtype(np.int64),
+}
 
 
 def _max_spec(specs: Specs, **attrs: AttrValue) -> TensorSpec:
