@@ -10,7 +10,7 @@ import numpy as np
 
 from gradmesh_engine.builder import V
 from gradmesh_engine.graph import AttrValue
-from gradmesh_engine.ops import _special
+from gradmesh_engine.ops import _simd, _special
 from gradmesh_engine.ops.base import Primitive, Site
 from gradmesh_engine.ops.pointwise import REAL, Run, conjugate, floating, in_float32, pointwise
 
@@ -48,7 +48,7 @@ log = pointwise(
 )
 log1p = pointwise(
     "log1p",
-    np.log1p,
+    lambda site: _simd.log1p(site.out),
     compute=floating,
     cost=4.0,
     vjp=lambda g, y, x: (g / conjugate(x + 1),),
@@ -76,6 +76,7 @@ log10 = pointwise(
 @in_float32
 def _log1pexp_kernel(site: Site) -> Run:
     high = np.empty(site.out.shape, site.out.dtype)
+    log1p = _simd.log1p(site.out)
 
     def run(x: np.ndarray, out: np.ndarray) -> None:
         # max(x, 0) + log1p(exp(-|x|)) neither overflows nor loses small values.
@@ -83,7 +84,7 @@ def _log1pexp_kernel(site: Site) -> Run:
         np.absolute(x, out=out)
         np.negative(out, out=out)
         np.exp(out, out=out)
-        np.log1p(out, out=out)
+        log1p(out, out)
         np.add(out, high, out=out)
 
     return run
