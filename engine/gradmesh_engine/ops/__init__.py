@@ -13,6 +13,7 @@ from gradmesh_engine.ops import contract as _contract  # noqa: F401
 from gradmesh_engine.ops import linalg as _linalg  # noqa: F401
 from gradmesh_engine.ops import numeric as _numeric  # noqa: F401
 from gradmesh_engine.ops import pointwise as _pointwise  # noqa: F401
+from gradmesh_engine.ops import random as _random  # noqa: F401
 from gradmesh_engine.ops import reduce as _reduce  # noqa: F401
 from gradmesh_engine.ops import smooth as _smooth  # noqa: F401
 from gradmesh_engine.ops import statistics as _statistics  # noqa: F401

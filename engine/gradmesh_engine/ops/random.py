@@ -1,0 +1,354 @@
+"""Random numbers that depend on nothing but a key and the position of the element.
+
+Philox4x64-10 in counter mode: 64-bit word number i of a key's stream is half a microsecond away,
+wherever i is. An element of a result uses the words its global C-order position names, so a block
+draws the same numbers whoever computes it, and a mask is drawn again rather than stored.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from gradmesh_engine import dtypes
+from gradmesh_engine.builder import V, constant
+from gradmesh_engine.errors import AttributeTypeError, DTypeError, ShapeError
+from gradmesh_engine.graph import TensorSpec
+from gradmesh_engine.ops.base import Attr, Composite, Factor, Primitive, Site, Specs, declare
+from gradmesh_engine.ops.pointwise import Run, convert, keep, lt
+
+Fill: TypeAlias = "Callable[[Stream, int, np.ndarray], None]"
+
+# --- the stream -----------------------------------------------------------------------------------
+
+
+class Stream:
+    """The words of one key's stream. Not thread-safe. Final."""
+
+    def __init__(self) -> None:
+        self._generator = np.random.Philox(key=0)
+        self._state: Any = self._generator.state
+
+    def seek(self, key: int) -> None:
+        """Choose the key."""
+        self._state["state"]["key"][:] = key & 0xFFFF_FFFF_FFFF_FFFF, 0
+
+    def words64(self, first: int, count: int) -> np.ndarray:
+        """`count` uint64 words, from word number `first` on."""
+        block, skip = divmod(first, 4)
+        state = self._state
+        state["state"]["counter"][:] = block, 0, 0, 0
+        state["buffer_pos"] = 4
+        state["has_uint32"] = 0
+        self._generator.state = state
+        words: np.ndarray = self._generator.random_raw(skip + count)
+        return words[skip:]
+
+    def words32(self, first: int, count: int) -> np.ndarray:
+        """`count` uint32 words, from word number `first` on: the halves of the 64-bit ones, low half first."""
+        skip = first & 1
+        words = self.words64(first >> 1, (skip + count + 1) >> 1)
+        return words.astype("<u8", copy=False).view("<u4")[skip : skip + count]
+
+
+def _positional_kernel(fill_for: Callable[[Site], Fill]) -> Callable[[Site], Run]:
+    """A kernel that fills each contiguous run of the result's block."""
+
+    def kernel(site: Site) -> Run:
+        fill = fill_for(site)
+        stream = Stream()
+        shape = site.out.shape
+        split = site.split
+        outer = 1 if split is None else math.prod(shape[:split])
+        inner = 1 if split is None else math.prod(shape[split + 1 :])
+        whole = 0 if split is None else site.length * inner
+        count = site.out.size // max(outer, 1)
+
+        def run(key: np.ndarray, out: np.ndarray, start: int = 0) -> None:
+            stream.seek(int(key))
+            target = out if out.flags.c_contiguous else np.empty(out.shape, out.dtype)
+            rows = target.reshape(outer, count)
+            for i in range(outer):
+                fill(stream, i * whole + start * inner, rows[i])
+            if target is not out:
+                np.copyto(out, target)
+
+        return run
+
+    return kernel
+
+
+def _random(
+    name: str,
+    fill_for: Callable[[Site], Fill],
+    attrs: Mapping[str, Attr],
+    dtype_of: Callable[[Mapping[str, Any]], np.dtype],
+    cost: float,
+    doc: str,
+) -> Primitive:
+    def spec(specs: Specs, **given: Any) -> TensorSpec:
+        if specs[0].shape or specs[0].dtype != dtypes.int64:
+            raise ShapeError("the key must be a 0-d int64 tensor", expected="int64[]", got=str(specs[0]))
+        if min(given["shape"], default=0) < 0:
+            raise ShapeError("a size is negative", got=str(given["shape"]))
+        return TensorSpec(tuple(given["shape"]), dtype_of(given))
+
+    return declare(
+        Primitive(
+            name=name,
+            arity=1,
+            attrs={"shape": Attr("ints"), **attrs},
+            doc=doc,
+            spec=spec,
+            kernel=_positional_kernel(fill_for),
+            positional=True,
+            axes=lambda specs, out, **_: [Factor((None,), dim) for dim in range(out.ndim)],
+            cost=lambda specs, out, attrs: cost * out.size,
+            cheap=True,
+        )
+    )
+
+
+def _float_dtype(attrs: Mapping[str, Any]) -> np.dtype:
+    dtype = dtypes.parse(attrs["dtype"])
+    if not dtypes.is_floating(dtype):
+        raise DTypeError("random numbers need a real floating dtype", expected="a float", got=dtype.name)
+    return dtype
+
+
+# --- uniform --------------------------------------------------------------------------------------
+
+_UNIFORM_BITS = {dtypes.float16: 11, dtypes.bfloat16: 8, dtypes.float32: 24}
+"""Bits of a uniform number: as many as every number below 1 of the dtype can hold."""
+
+
+def _uniform_fill(site: Site) -> Fill:
+    dtype = site.out.dtype
+    if dtype == dtypes.float64:
+
+        def fill_wide(stream: Stream, first: int, out: np.ndarray) -> None:
+            words = stream.words64(first, out.size)
+            np.right_shift(words, 11, out=words)
+            np.multiply(words, 2.0**-53, out=out)
+
+        return fill_wide
+    bits = _UNIFORM_BITS[dtype]
+
+    def fill(stream: Stream, first: int, out: np.ndarray) -> None:
+        words = stream.words32(first, out.size)
+        np.right_shift(words, 32 - bits, out=words)
+        exact = out if dtype == dtypes.float32 else np.empty(out.shape, np.float32)
+        np.copyto(exact, words, casting="unsafe")
+        np.multiply(exact, 2.0**-bits, out=exact)
+        if exact is not out:
+            np.copyto(out, exact, casting="unsafe")
+
+    return fill
+
+
+random_uniform = _random(
+    "random_uniform",
+    _uniform_fill,
+    {"dtype": Attr("dtype", "float32")},
+    _float_dtype,
+    16.0,
+    "Uniform numbers in [0, 1).",
+)
+
+# --- normal ---------------------------------------------------------------------------------------
+
+
+def _normal_fill(site: Site) -> Fill:
+    """Box and Muller's transform, the cosine half: each element has its own two uniforms."""
+    dtype = site.out.dtype
+    if dtype == dtypes.float64:
+
+        def fill_wide(stream: Stream, first: int, out: np.ndarray) -> None:
+            words = np.right_shift(stream.words64(2 * first, 2 * out.size), 11).reshape(-1, 2)
+            radius = np.multiply(words[:, 0] + 1, 2.0**-53)
+            np.log(radius, out=radius)
+            np.multiply(radius, -2, out=radius)
+            np.sqrt(radius, out=radius)
+            np.multiply(words[:, 1], 2 * math.pi * 2.0**-53, out=out)
+            np.cos(out, out=out)
+            np.multiply(out, radius, out=out)
+
+        return fill_wide
+
+    def fill(stream: Stream, first: int, out: np.ndarray) -> None:
+        words = stream.words32(2 * first, 2 * out.size).reshape(-1, 2)
+        radius = words[:, 0].astype(np.float32)
+        # Half a step up keeps the logarithm finite.
+        np.add(radius, 0.5, out=radius)
+        np.multiply(radius, 2.0**-32, out=radius)
+        np.log(radius, out=radius)
+        np.multiply(radius, -2, out=radius)
+        np.sqrt(radius, out=radius)
+        angle = words[:, 1].astype(np.float32)
+        np.multiply(angle, 2 * math.pi * 2.0**-32, out=angle)
+        np.cos(angle, out=angle)
+        np.multiply(angle, radius, out=angle)
+        np.copyto(out, angle, casting="unsafe")
+
+    return fill
+
+
+random_normal = _random(
+    "random_normal",
+    _normal_fill,
+    {"dtype": Attr("dtype", "float32")},
+    _float_dtype,
+    22.0,
+    "Numbers from the standard normal distribution.",
+)
+
+# --- integers and masks ---------------------------------------------------------------------------
+
+
+def _int_fill(site: Site) -> Fill:
+    low, high = site.attrs["low"], site.attrs["high"]
+    assert isinstance(low, int) and isinstance(high, int)
+    span = np.uint64(high - low)
+
+    def fill(stream: Stream, first: int, out: np.ndarray) -> None:
+        words = stream.words64(first, out.size)
+        # Division by a scalar is vectorised, the remainder is not.
+        np.subtract(words, np.multiply(np.floor_divide(words, span), span), out=words)
+        np.add(words.view(np.int64), low, out=out, casting="unsafe")
+
+    return fill
+
+
+def _int_dtype(attrs: Mapping[str, Any]) -> np.dtype:
+    if not attrs["low"] < attrs["high"]:
+        raise AttributeTypeError(
+            f"random_ expects 'from' to be less than 'to', but got from={attrs['low']} >= to={attrs['high']}",
+            expected="low < high",
+            got=f"{attrs['low']} and {attrs['high']}",
+        )
+    if not -(2**63) <= attrs["low"] < attrs["high"] <= 2**63:
+        raise AttributeTypeError("low and high must fit int64", got=f"{attrs['low']} and {attrs['high']}")
+    return dtypes.int64
+
+
+def _mask_fill(site: Site) -> Fill:
+    p = site.attrs["p"]
+    assert isinstance(p, float)
+    limit = round(p * 2.0**32)
+
+    def fill(stream: Stream, first: int, out: np.ndarray) -> None:
+        if limit >= 2**32:
+            out.fill(True)
+        else:
+            np.less(stream.words32(first, out.size), np.uint32(limit), out=out)
+
+    return fill
+
+
+def _mask_dtype(attrs: Mapping[str, Any]) -> np.dtype:
+    if not 0 <= attrs["p"] <= 1:
+        raise AttributeTypeError(
+            f"a probability has to be between 0 and 1, but got {attrs['p']}", expected="0 to 1", got=str(attrs["p"])
+        )
+    return dtypes.bool_
+
+
+random_int = _random(
+    "random_int",
+    _int_fill,
+    {"low": Attr("int", 0), "high": Attr("int", doc="above the largest")},
+    _int_dtype,
+    20.0,
+    "int64 numbers, each of low … high - 1 as likely as the other.",
+)
+random_mask = _random(
+    "random_mask",
+    _mask_fill,
+    {"p": Attr("float", doc="the probability of True")},
+    _mask_dtype,
+    14.0,
+    "Bools that are True with probability p.",
+)
+
+
+def _permutation_kernel(site: Site) -> Run:
+    stream = Stream()
+
+    def run(key: np.ndarray, out: np.ndarray) -> None:
+        stream.seek(int(key))
+        np.copyto(out, np.argsort(stream.words64(0, out.size), kind="stable"))
+
+    return run
+
+
+random_permutation = declare(
+    Primitive(
+        name="random_permutation",
+        arity=1,
+        attrs={"n": Attr("int")},
+        doc="The numbers 0 … n - 1 in random order, int64.",
+        spec=lambda specs, n: TensorSpec((n,), dtypes.int64),
+        kernel=_permutation_kernel,
+        axes=lambda specs, out, **_: [],
+        cost=lambda specs, out, attrs: 100.0 * out.size,
+    )
+)
+
+# --- composed -------------------------------------------------------------------------------------
+
+
+def _bernoulli(x: V, key: V) -> V:
+    drawn = random_uniform(key, shape=x.shape, dtype="float64" if x.dtype == dtypes.float64 else "float32")
+    result: V = convert(lt(drawn, convert(x, dtype=drawn.dtype.name)), dtype=x.dtype.name)
+    return result
+
+
+declare(
+    Composite(
+        name="bernoulli",
+        arity=2,
+        doc="1 with the probability that each element gives, else 0; the second operand is the key.",
+        body=_bernoulli,
+    )
+)
+
+
+def _drop(x: V, key: V, p: float, training: bool, mask_shape: Sequence[int]) -> V:
+    if not 0 <= p <= 1:
+        raise AttributeTypeError(
+            f"dropout probability has to be between 0 and 1, but got {p}", expected="0 to 1", got=str(p)
+        )
+    if not training or p == 0:
+        return x
+    mask = random_mask(key, shape=tuple(mask_shape), p=1 - p)
+    scale = 1 / (1 - p) if p < 1 else 0.0
+    result: V = keep(x * constant(x, scale), mask)
+    return result
+
+
+_DROPOUT = {"p": Attr("float", 0.5, "the probability to drop"), "training": Attr("bool", True)}
+
+
+declare(
+    Composite(
+        name="dropout",
+        arity=2,
+        attrs=_DROPOUT,
+        grad_name="MulBackward0",
+        doc="Elements dropped with probability p, the others scaled by 1 / (1 - p); the second operand is the key.",
+        body=lambda x, key, p, training: _drop(x, key, p, training, x.shape),
+    )
+)
+declare(
+    Composite(
+        name="feature_dropout",
+        arity=2,
+        attrs=_DROPOUT,
+        grad_name="MulBackward0",
+        doc="Dropout of whole channels (dim 1).",
+        body=lambda x, key, p, training: _drop(x, key, p, training, x.shape[:2] + (1,) * (x.ndim - 2)),
+    )
+)
