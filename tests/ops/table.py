@@ -15,6 +15,7 @@ from tests.ops import (
     rows_pointwise,
     rows_reduction,
     rows_shape,
+    rows_view,
     rows_window,
 )
 from tests.ops.rows import Row
@@ -24,6 +25,7 @@ ROWS: tuple[Row, ...] = (
     *rows_reduction.ROWS,
     *rows_linear.ROWS,
     *rows_shape.ROWS,
+    *rows_view.ROWS,
     *rows_index.ROWS,
     *rows_window.ROWS,
     *rows_nn.ROWS,
