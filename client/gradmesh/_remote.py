@@ -25,6 +25,7 @@ from gradmesh.v1 import gradient_service_pb2_grpc as pb_grpc
 from gradmesh.v1 import tensor_pb2 as tensor_pb
 from gradmesh_engine.errors import (
     BlobNotFoundError,
+    CancelledError,
     GraphNotFoundError,
     InternalError,
     InvalidRequestError,
@@ -320,7 +321,11 @@ class RemoteSession:
         try:
             return call()
         except grpc.RpcError as error:
-            raise decode_error(error, self.address, graph) from None
+            found = decode_error(error, self.address, graph)
+            if isinstance(found, CancelledError) and not self._closed:
+                # Only closing the session cancels on this side: a server that stopped did.
+                found = UnavailableError(f"the server at {self.address} ended the call", remedy="try again")
+            raise found from None
         except ValueError as error:
             if self._closed and not isinstance(error, UnavailableError):
                 raise self._is_closed() from None

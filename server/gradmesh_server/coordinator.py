@@ -93,6 +93,7 @@ class Coordinator:
             decoded = time.perf_counter()
             program, outcome = await self._program(graph, engine_request.query)
             try:
+                self._check_memory(program)
                 arrays = arrays_of(program, engine_request)
             except GradmeshError:
                 if outcome != HIT:
@@ -252,11 +253,6 @@ class Coordinator:
             self._programs.move_to_end(key)
             return program, HIT
         program, outcome = await self._away(lambda: self._cache.get(graph, query))
-        try:
-            self._check_memory(program)
-        except MemoryLimitError:
-            self._forget(program)
-            raise
         self._programs[key] = program
         while len(self._programs) > self._config.programs:
             _, dropped = self._programs.popitem(last=False)

@@ -44,6 +44,7 @@ class Server:
         """Without a backend everything runs in this process."""
         self.config = config
         self.port = 0
+        self.loop: asyncio.AbstractEventLoop | None = None
         self._backend = backend
         self._blobs = BlobStore(
             max_bytes=config.max_stored_bytes,
@@ -67,6 +68,7 @@ class Server:
     async def start(self) -> None:
         """Bring workers up, then listen. Raises UnavailableError when the port cannot be had."""
         config = self.config
+        self.loop = asyncio.get_running_loop()
         server = grpc.aio.server(
             options=[
                 ("grpc.max_receive_message_length", config.max_message_bytes),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import grpc
 import pytest
 from gradmesh._status import DETAILS_KEY, decode_error, encode_error
@@ -30,11 +28,10 @@ class Failed(grpc.RpcError):
         return self._parts[2]
 
 
-def classes() -> Iterator[type[GradmeshError]]:
-    return iter(sorted(all_errors().values(), key=lambda cls: cls.__name__))
+CLASSES = sorted(all_errors().values(), key=lambda cls: cls.__name__)
 
 
-@pytest.mark.parametrize("cls", classes(), ids=lambda cls: cls.__name__)
+@pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
 def test_every_class_survives(cls: type[GradmeshError]) -> None:
     error = cls("wrong", op="mul", node=2, source="a.py:1", expected="this", got="that", remedy="mend it")
     code, details, metadata = encode_error(error)
