@@ -93,12 +93,21 @@ def differentiate(builder: Builder, of: Sequence[V], wrt: Sequence[V], cotangent
             raise error.at(op=op.name, node=node.origin) from None
         if len(results) != len(operands):
             raise InternalError(f"the vjp of {op.name} gave {len(results)} cotangents for {len(operands)} operands")
-        for i, result in zip(node.inputs, results, strict=True):
+        # What one node gives to one operand is added up first: x·x gives twice the same.
+        for i, result in _by_operand(node.inputs, results).items():
             accumulate(i, result)
     for number in wanted:
         if number < first and number in cots:
             found[number] = cots[number]
     return [found.get(v.id) for v in wrt]
+
+
+def _by_operand(inputs: Sequence[int], results: Sequence[V | None]) -> dict[int, V]:
+    totals: dict[int, V] = {}
+    for i, result in zip(inputs, results, strict=True):
+        if result is not None:
+            totals[i] = totals[i] + result if i in totals else result
+    return totals
 
 
 def _reachable(builder: Builder, regions: Sequence[Region], wrt: set[int]) -> list[bool]:

@@ -70,6 +70,11 @@ def _sub(rw: Rewriter, node: Node, operands: Sequence[V]) -> V | None:
     return operands[0] if rw.constant_of(operands[1]) == 0 else None
 
 
+def _add(rw: Rewriter, node: Node, operands: Sequence[V]) -> V | None:
+    a, b = operands
+    return a * 2 if a.id == b.id and dtypes.is_differentiable(a.dtype) else None
+
+
 def _neg(rw: Rewriter, node: Node, operands: Sequence[V]) -> V | None:
     inner = rw.maker(operands[0])
     return rw.operand(inner) if inner is not None and inner.op == "neg" else None
@@ -127,6 +132,7 @@ def _exact(dtype: np.dtype) -> np.dtype:
 
 
 _ALGEBRA: Final[dict[str, Rule]] = {
+    "add": _add,
     "mul": _mul,
     "div": _div,
     "sub": _sub,
@@ -138,7 +144,7 @@ _ALGEBRA: Final[dict[str, Rule]] = {
 
 
 def algebra(graph: Graph) -> Graph:
-    """Identities that keep every bit: ×1, ÷1, −0, double negation, stacked layout changes."""
+    """Identities that keep every bit: x+x, ×1, ÷1, −0, double negation, stacked layout changes."""
     return Rewriter(graph, _ALGEBRA).graph
 
 
