@@ -6,12 +6,16 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 
+from gradmesh import _dtype
 from gradmesh_engine import dtypes
 from gradmesh_engine.errors import InvalidRequestError
+
+if TYPE_CHECKING:
+    from gradmesh._tensor import Tensor
 
 Profile = Literal["default", "short", "full"]
 
@@ -276,3 +280,14 @@ def tensor_repr(
             text += ", " + suffix
             used += len(suffix) + 2
     return text + ")"
+
+
+def render(tensor: Tensor) -> str:
+    """`repr(tensor)`; evaluates the tensor."""
+    grad_fn = tensor.grad_fn
+    return tensor_repr(
+        tensor.numpy(force=True),
+        requires_grad=tensor.requires_grad,
+        grad_fn_name=None if grad_fn is None else type(grad_fn).__name__,
+        default_dtype=_dtype.get_default_dtype().np,
+    )

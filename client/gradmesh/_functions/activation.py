@@ -1,0 +1,206 @@
+"""Activation functions, softmaxes and dropout. The result has the operand's shape."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from gradmesh import _dtype
+from gradmesh._functions import binary, unary
+from gradmesh._functions._common import in_place, maybe_cast, one, scalar
+from gradmesh._functions.unary import sigmoid, tanh
+from gradmesh._random import next_key
+from gradmesh_engine import dtypes
+from gradmesh_engine.errors import AttributeTypeError, InvalidRequestError
+
+if TYPE_CHECKING:
+    from gradmesh._tensor import Tensor
+
+__all__ = [
+    "celu",
+    "dropout",
+    "elu",
+    "gelu",
+    "hardsigmoid",
+    "hardswish",
+    "hardtanh",
+    "leaky_relu",
+    "log_softmax",
+    "logsigmoid",
+    "mish",
+    "prelu",
+    "relu",
+    "relu6",
+    "relu_",
+    "selu",
+    "sigmoid",
+    "silu",
+    "softmax",
+    "softmin",
+    "softplus",
+    "softsign",
+    "tanh",
+    "tanhshrink",
+    "threshold",
+]
+
+
+def _finish(input: Tensor, result: Tensor, inplace: bool) -> Tensor:
+    return in_place(input, result) if inplace else result
+
+
+# --- rectifiers -----------------------------------------------------------------------------------
+
+
+def relu(input: Tensor, inplace: bool = False) -> Tensor:
+    """max(x, 0). Example: `F.relu(gm.tensor([-1., 2.]))` is `tensor([0., 2.])`."""
+    return _finish(input, unary.relu(input), inplace)
+
+
+def relu_(input: Tensor) -> Tensor:
+    """`relu` in place. Example: `F.relu_(gm.tensor([-1., 2.]))` is `tensor([0., 2.])`."""
+    return relu(input, inplace=True)
+
+
+def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
+    """x, or negative_slope * x where x < 0. Example: `F.leaky_relu(gm.tensor([-1.]))` is `tensor([-0.0100])`."""
+    return _finish(input, one("leaky_relu", input, negative_slope=float(negative_slope)), inplace)
+
+
+def prelu(input: Tensor, weight: Tensor) -> Tensor:
+    """`leaky_relu` with a learned slope: one, or one per channel (dim 1).
+
+    Example: `F.prelu(gm.tensor([-1.]), gm.ones(1))` is `tensor([-1.])`.
+    """
+    if weight.numel() > 1 and input.ndim > 1:
+        weight = weight.reshape((-1, *(1,) * (input.ndim - 2)))
+    return one("prelu", input, weight)
+
+
+def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
+    """x, or alpha * (exp(x) - 1) where x < 0. Example: `F.elu(gm.tensor([-1.]))` is `tensor([-0.6321])`."""
+    return _finish(input, one("elu", input, alpha=float(alpha)), inplace)
+
+
+def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
+    """max(0, x) + min(0, alpha * (exp(x / alpha) - 1)). Example: `F.celu(gm.tensor([-1.]))` is `tensor([-0.6321])`."""
+    return _finish(input, one("celu", input, alpha=float(alpha)), inplace)
+
+
+def selu(input: Tensor, inplace: bool = False) -> Tensor:
+    """`elu` scaled to keep mean and variance. Example: `F.selu(gm.ones(1))` is `tensor([1.0507])`."""
+    return _finish(input, one("selu", input), inplace)
+
+
+def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Tensor:
+    """`x` limited to [min_val, max_val]. Example: `F.hardtanh(gm.tensor([3.]))` is `tensor([1.])`."""
+    return _finish(input, one("hardtanh", input, min_val=float(min_val), max_val=float(max_val)), inplace)
+
+
+def relu6(input: Tensor, inplace: bool = False) -> Tensor:
+    """`x` limited to [0, 6]. Example: `F.relu6(gm.tensor([9.]))` is `tensor([6.])`."""
+    return hardtanh(input, 0.0, 6.0, inplace)
+
+
+def threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:
+    """`x` where x > threshold, else value. Example: `F.threshold(gm.ones(1), 2., 5.)` is `tensor([5.])`."""
+    result = one("threshold", input, threshold=float(threshold), value=float(value))
+    return _finish(input, result, inplace)
+
+
+# --- smooth ones ----------------------------------------------------------------------------------
+
+
+def gelu(input: Tensor, approximate: Literal["none", "tanh"] = "none") -> Tensor:
+    """`x` times the normal distribution function of x, exact or by tanh.
+
+    Example: `F.gelu(gm.ones(1))` is `tensor([0.8413])`.
+    """
+    if approximate not in ("none", "tanh"):
+        raise AttributeTypeError(
+            "approximate argument must be either none or tanh.",
+            op="gelu",
+            expected="'none' or 'tanh'",
+            got=repr(approximate),
+        )
+    return one("gelu", input, approximate=approximate)
+
+
+def silu(input: Tensor, inplace: bool = False) -> Tensor:
+    """`x * sigmoid(x)`. Example: `F.silu(gm.ones(1))` is `tensor([0.7311])`."""
+    return _finish(input, one("silu", input), inplace)
+
+
+def mish(input: Tensor, inplace: bool = False) -> Tensor:
+    """`x * tanh(softplus(x))`. Example: `F.mish(gm.ones(1))` is `tensor([0.8651])`."""
+    return _finish(input, one("mish", input), inplace)
+
+
+def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
+    """log(1 + exp(beta * x)) / beta, and x where beta * x > threshold.
+
+    Example: `F.softplus(gm.zeros(1))` is `tensor([0.6931])`.
+    """
+    return one("softplus", input, beta=float(beta), threshold=float(threshold))
+
+
+def logsigmoid(input: Tensor) -> Tensor:
+    """log(sigmoid(x)) without overflow. Example: `F.logsigmoid(gm.zeros(1))` is `tensor([-0.6931])`."""
+    return one("logsigmoid", input)
+
+
+def softsign(input: Tensor) -> Tensor:
+    """`x / (1 + |x|)`. Example: `F.softsign(gm.ones(1))` is `tensor([0.5000])`."""
+    return binary.div(input, binary.add(unary.abs(input), 1))
+
+
+def tanhshrink(input: Tensor) -> Tensor:
+    """`x - tanh(x)`. Example: `F.tanhshrink(gm.zeros(1))` is `tensor([0.])`."""
+    return binary.sub(input, tanh(input))
+
+
+def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
+    """clamp(x + 3, 0, 6) / 6. Example: `F.hardsigmoid(gm.zeros(1))` is `tensor([0.5000])`."""
+    return _finish(input, one("hardsigmoid", input), inplace)
+
+
+def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
+    """`x * clamp(x + 3, 0, 6) / 6`. Example: `F.hardswish(gm.ones(1))` is `tensor([0.6667])`."""
+    return _finish(input, one("hardswish", input), inplace)
+
+
+# --- softmaxes ------------------------------------------------------------------------------------
+
+
+def softmax(input: Tensor, dim: int, *, dtype: _dtype.DTypeLike | None = None) -> Tensor:
+    """exp(x) over its sum along a dim. Example: `F.softmax(gm.zeros(2), 0)` is `tensor([0.5000, 0.5000])`."""
+    return one("softmax", maybe_cast(input, dtype), dim=dim)
+
+
+def log_softmax(input: Tensor, dim: int, *, dtype: _dtype.DTypeLike | None = None) -> Tensor:
+    """Log of `softmax`, without overflow. Example: `F.log_softmax(gm.zeros(2), 0)` is `tensor([-0.6931, -0.6931])`."""
+    return one("log_softmax", maybe_cast(input, dtype), dim=dim)
+
+
+def softmin(input: Tensor, dim: int, *, dtype: _dtype.DTypeLike | None = None) -> Tensor:
+    """`softmax` of -x. Example: `F.softmin(gm.zeros(2), 0)` is `tensor([0.5000, 0.5000])`."""
+    return softmax(unary.neg(input), dim, dtype=dtype)
+
+
+# --- dropout --------------------------------------------------------------------------------------
+
+
+def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+    """Zero elements with probability p and scale the rest by 1 / (1 - p); the operand itself when not training.
+
+    Which elements depends on `manual_seed` and on how many random functions came before, never on
+    how the work is divided. Raises InvalidRequestError unless 0 <= p <= 1.
+
+    Example: `F.dropout(gm.ones(3), 0.5, training=False)` is `tensor([1., 1., 1.])`.
+    """
+    if not 0.0 <= p <= 1.0:
+        raise InvalidRequestError(
+            f"dropout probability has to be between 0 and 1, but got {p}", op="dropout", expected="0 to 1", got=str(p)
+        )
+    if not training or p == 0.0:
+        return input
+    return _finish(input, one("dropout", input, scalar(next_key(), dtypes.int64), p=float(p)), inplace)

@@ -1,0 +1,390 @@
+"""Layers as functions: linear maps, convolutions, pooling, normalisation, embeddings, padding.
+
+In shapes, N is the batch, C channels, H and W height and width, … any dims.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from gradmesh import _creation, _modes
+from gradmesh._functions import activation, binary, layout, linalg, reduce, select
+from gradmesh._functions._common import ints, lift, many, one, pair, spec
+from gradmesh_engine import dtypes
+from gradmesh_engine.errors import AttributeTypeError, InvalidRequestError, ShapeError
+
+if TYPE_CHECKING:
+    from gradmesh._tensor import Tensor
+
+Pair = int | Sequence[int]
+
+# --- linear maps ----------------------------------------------------------------------------------
+
+
+def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """`input @ weightᵀ + bias`: (…, in) with (out, in) and (out,) is (…, out).
+
+    Example: `F.linear(gm.ones(1, 2), gm.ones(1, 2))` is `tensor([[2.]])`.
+    """
+    if bias is None:
+        return linalg.matmul(input, layout.t(weight))
+    if input.ndim == 2:
+        return one("addmm", bias, input, layout.t(weight))
+    rows = layout.reshape(input, (-1, input.shape[-1])) if input.ndim else input
+    return layout.view(one("addmm", bias, rows, layout.t(weight)), (*input.shape[:-1], weight.shape[0]))
+
+
+def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """x₁ᵀ W x₂ + bias: (…, in1), (…, in2) with (out, in1, in2) is (…, out).
+
+    Example: `F.bilinear(gm.ones(1), gm.ones(1), gm.ones(1, 1, 1))` is `tensor([1.])`.
+    """
+    result = linalg.einsum("...i,oij,...j->...o", input1, weight, input2)
+    return result if bias is None else binary.add(result, bias)
+
+
+# --- convolution ----------------------------------------------------------------------------------
+
+
+def _conv(
+    name: str,
+    rank: int,
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Pair,
+    padding: str | Pair,
+    dilation: Pair,
+    groups: int,
+) -> Tensor:
+    strides, dilations = (
+        _each(name, what, value, rank) for what, value in (("stride", stride), ("dilation", dilation))
+    )
+    if input.ndim not in (rank + 1, rank + 2):
+        raise ShapeError(
+            f"Expected {rank + 1}D (unbatched) or {rank + 2}D (batched) input to {name}, but got input of size: "
+            f"{list(input.shape)}",
+            op=name,
+            expected=f"{rank + 1} or {rank + 2} dims",
+            got=str(list(input.shape)),
+        )
+    after: tuple[int, ...] = (0,) * rank
+    if isinstance(padding, str):
+        if padding not in ("same", "valid"):
+            raise AttributeTypeError(
+                f"{name}: padding is 'same', 'valid' or numbers",
+                op=name,
+                expected="'same' or 'valid'",
+                got=repr(padding),
+            )
+        if padding == "same" and any(s != 1 for s in strides):
+            raise InvalidRequestError("padding='same' is not supported for strided convolutions", op=name)
+        totals = [d * (k - 1) if padding == "same" else 0 for d, k in zip(dilations, weight.shape[2:], strict=True)]
+        paddings = tuple([total // 2 for total in totals])
+        after = tuple([total % 2 for total in totals])
+    else:
+        paddings = _each(name, "padding", padding, rank)
+    if any(after):
+        # Where the padding cannot be shared evenly, the end has one more.
+        input = pad(input, [size for extra in reversed(after) for size in (0, extra)])
+    batched = input if input.ndim == rank + 2 else layout.unsqueeze(input, 0)
+    operands = (batched, weight) if bias is None else (batched, weight, bias)
+    result = one(name, *operands, stride=strides, padding=paddings, dilation=dilations, groups=groups)
+    return result if batched is input else layout.squeeze(result, 0)
+
+
+def _each(name: str, argument: str, value: Pair, rank: int) -> tuple[int, ...]:
+    found = ints(name, argument, value)
+    return found * rank if len(found) == 1 else found
+
+
+def conv1d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Pair = 1,
+    padding: str | Pair = 0,
+    dilation: Pair = 1,
+    groups: int = 1,
+) -> Tensor:
+    """(N, C, L) with (O, C / groups, K) and (O,) is (N, O, L').
+
+    Example: `F.conv1d(gm.ones(1, 1, 3), gm.ones(1, 1, 2))` is `tensor([[[2., 2.]]])`.
+    """
+    return _conv("conv1d", 1, input, weight, bias, stride, padding, dilation, groups)
+
+
+def conv2d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Pair = 1,
+    padding: str | Pair = 0,
+    dilation: Pair = 1,
+    groups: int = 1,
+) -> Tensor:
+    """(N, C, H, W) with (O, C / groups, KH, KW) and (O,) is (N, O, H', W').
+
+    Example: `F.conv2d(gm.ones(1, 1, 2, 2), gm.ones(1, 1, 2, 2))` is `tensor([[[[4.]]]])`.
+    """
+    return _conv("conv2d", 2, input, weight, bias, stride, padding, dilation, groups)
+
+
+# --- pooling --------------------------------------------------------------------------------------
+
+
+def max_pool2d(
+    input: Tensor,
+    kernel_size: Pair,
+    stride: Pair | None = None,
+    padding: Pair = 0,
+    dilation: Pair = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Tensor:
+    """Largest element of each window: (N, C, H, W) is (N, C, H', W').
+
+    Example: `F.max_pool2d(gm.ones(1, 2, 2), 2)` is `tensor([[[1.]]])`.
+
+    Raises InvalidRequestError for `return_indices`, which gradmesh does not have.
+    """
+    if return_indices:
+        raise InvalidRequestError("max_pool2d: return_indices is not supported", op="max_pool2d")
+    kernel = pair("max_pool2d", "kernel_size", kernel_size)
+    return one(
+        "max_pool2d",
+        input,
+        kernel_size=kernel,
+        stride=kernel if stride is None else pair("max_pool2d", "stride", stride),
+        padding=pair("max_pool2d", "padding", padding),
+        dilation=pair("max_pool2d", "dilation", dilation),
+        ceil_mode=ceil_mode,
+    )
+
+
+def avg_pool2d(
+    input: Tensor,
+    kernel_size: Pair,
+    stride: Pair | None = None,
+    padding: Pair = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> Tensor:
+    """Mean of each window: (N, C, H, W) is (N, C, H', W').
+
+    Example: `F.avg_pool2d(gm.ones(1, 2, 2), 2)` is `tensor([[[1.]]])`.
+    """
+    kernel = pair("avg_pool2d", "kernel_size", kernel_size)
+    return one(
+        "avg_pool2d",
+        input,
+        kernel_size=kernel,
+        stride=kernel if stride is None else pair("avg_pool2d", "stride", stride),
+        padding=pair("avg_pool2d", "padding", padding),
+        ceil_mode=ceil_mode,
+        count_include_pad=count_include_pad,
+        divisor_override=divisor_override,
+    )
+
+
+def adaptive_avg_pool2d(input: Tensor, output_size: int | Sequence[int | None]) -> Tensor:
+    """Means of windows that tile (H, W) into the output size: (N, C, H, W) is (N, C, *output_size).
+
+    Example: `F.adaptive_avg_pool2d(gm.ones(1, 4, 4), 1)` is `tensor([[[1.]]])`.
+    """
+    wanted = (output_size, output_size) if isinstance(output_size, int) else tuple(output_size)
+    height, width = (have if size is None else size for have, size in zip(input.shape[-2:], wanted, strict=True))
+    if (height, width) == (1, 1):
+        return reduce.mean(input, (-2, -1), keepdim=True)
+    return one("adaptive_avg_pool2d", input, output_size=(height, width))
+
+
+# --- normalisation --------------------------------------------------------------------------------
+
+
+def layer_norm(
+    input: Tensor,
+    normalized_shape: int | Sequence[int],
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-05,
+) -> Tensor:
+    """Mean 0 and variance 1 over the last dims, then scaled and shifted.
+
+    Example: `F.layer_norm(gm.tensor([1., 3.]), (2,))` is `tensor([-1.0000,  1.0000])`.
+    """
+    shape = ints("layer_norm", "normalized_shape", normalized_shape)
+    affine = _affine(weight, bias)
+    return one("layer_norm", input, *affine, normalized_shape=shape, eps=float(eps))
+
+
+def _affine(weight: Tensor | None, bias: Tensor | None) -> tuple[Tensor, ...]:
+    """Weight and bias as operands: none, the weight, or both."""
+    if bias is None:
+        return () if weight is None else (weight,)
+    if weight is None:
+        weight = _creation.ones_like(bias)
+    return weight, bias
+
+
+def batch_norm(
+    input: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-05,
+) -> Tensor:
+    """Mean 0 and variance 1 per channel (dim 1) over the other dims, then scaled and shifted: (N, C, …) is (N, C, …).
+
+    In training the batch's own statistics count, and the running ones, when given, move towards them
+    in place by `momentum`; otherwise the running ones count.
+
+    Example: `F.batch_norm(gm.tensor([[1.], [3.]]), None, None, training=True)` is `tensor([[-1.0000], [ 1.0000]])`.
+    """
+    affine = _affine(weight, bias)
+    if training:
+        result = one("batch_norm", input, *affine, eps=float(eps))
+        if running_mean is not None and running_var is not None:
+            _move_statistics(input, running_mean, running_var, float(momentum))
+        return result
+    if running_mean is None or running_var is None:
+        raise InvalidRequestError(
+            "Expected running_mean and running_var to be defined when training=False",
+            op="batch_norm",
+            remedy="pass them",
+        )
+    return one("batch_norm_inference", input, running_mean, running_var, *affine, eps=float(eps))
+
+
+def _move_statistics(input: Tensor, running_mean: Tensor, running_var: Tensor, momentum: float) -> None:
+    dims = tuple([dim for dim in range(input.ndim) if dim != 1])
+    with _modes.no_grad():
+        variance, middle = many("var_mean", input, dim=dims)
+        running_mean.copy_(binary.add(binary.mul(running_mean, 1 - momentum), binary.mul(middle, momentum)))
+        running_var.copy_(binary.add(binary.mul(running_var, 1 - momentum), binary.mul(variance, momentum)))
+
+
+def group_norm(
+    input: Tensor, num_groups: int, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-05
+) -> Tensor:
+    """`layer_norm` over each of `num_groups` groups of channels: (N, C, …) is (N, C, …).
+
+    Example: `F.group_norm(gm.ones(1, 2), 1)` is `tensor([[0., 0.]])`.
+    """
+    return one("group_norm", input, *_affine(weight, bias), num_groups=num_groups, eps=float(eps))
+
+
+def instance_norm(
+    input: Tensor, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-05
+) -> Tensor:
+    """Each channel of each sample on its own: (N, C, …) is (N, C, …).
+
+    Example: `F.instance_norm(gm.ones(1, 1, 2))` is `tensor([[[0., 0.]]])`.
+    """
+    return group_norm(input, input.shape[1], weight, bias, eps)
+
+
+def normalize(input: Tensor, p: float = 2.0, dim: int | Sequence[int] = 1, eps: float = 1e-12) -> Tensor:
+    """`input / max(norm(input, p, dim), eps)`.
+
+    Example: `F.normalize(gm.tensor([3., 4.]), dim=0)` is `tensor([0.6000, 0.8000])`.
+    """
+    size = binary.clamp_min(reduce.norm(input, p, dim, keepdim=True), eps)
+    return binary.div(input, layout.broadcast_to(size, tuple(input.shape)))
+
+
+def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-08) -> Tensor:
+    """Cosine of the angle between vectors along a dim.
+
+    Example: `F.cosine_similarity(gm.ones(2), gm.ones(2), dim=0)` is `tensor(1.)`.
+    """
+    x1, x2 = layout.broadcast_tensors(x1, x2)
+    first = binary.clamp_min(reduce.norm(x1, 2, dim, keepdim=True), eps)
+    second = binary.clamp_min(reduce.norm(x2, 2, dim, keepdim=True), eps)
+    return reduce.sum(binary.mul(binary.div(x1, first), binary.div(x2, second)), dim)
+
+
+# --- tables and padding ---------------------------------------------------------------------------
+
+
+def embedding(input: Tensor, weight: Tensor, padding_idx: int | None = None) -> Tensor:
+    """Rows of a table: int64 indices (…) with (count, width) is (…, width).
+
+    Example: `F.embedding(gm.tensor([1]), gm.eye(2))` is `tensor([[0., 1.]])`.
+
+    The row `padding_idx` gets no gradient.
+    """
+    if padding_idx is not None:
+        padding_idx = padding_idx % weight.shape[0]
+    return one("embedding", weight, input, padding_idx=padding_idx)
+
+
+def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
+    """int64 1 at the class, 0 elsewhere, in a new last dim.
+
+    Example: `F.one_hot(gm.tensor([1]), 2)` is `tensor([[0, 1]])`.
+
+    Evaluates the classes unless `num_classes` is given.
+    """
+    if spec(tensor).dtype != dtypes.int64:
+        raise AttributeTypeError(
+            "one_hot is only applicable to index tensor of type LongTensor.", op="one_hot", expected="int64",
+            got=spec(tensor).dtype.name,
+        )  # fmt: skip
+    if num_classes < 0:
+        num_classes = int(reduce.max(tensor).item()) + 1
+    return one("one_hot", tensor, num_classes=num_classes)
+
+
+def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Tensor:
+    """`pad` holds (before, after) of the last dim, then of the one before it, and so on; negative sizes cut.
+
+    `mode` is "constant", "reflect", "replicate" or "circular".
+
+    Example: `F.pad(gm.ones(1), (1, 0))` is `tensor([0., 1.])`.
+    """
+    amounts = ints("pad", "pad", pad)
+    if mode == "constant":
+        return one("constant_pad_nd", input, pad=amounts, value=0 if value is None else value)
+    if value is not None and value != 0:
+        raise InvalidRequestError(f'Padding mode "{mode}" doesn\'t take in value argument', op="pad", got=str(value))
+    return one("pad_edges", input, pad=amounts, mode=mode)
+
+
+# --- attention ------------------------------------------------------------------------------------
+
+
+def scaled_dot_product_attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+) -> Tensor:
+    """softmax(query keyᵀ · scale + mask) value: (…, L, E), (…, S, E), (…, S, V) is (…, L, V).
+
+    A bool mask is true where attention may go; a float mask is added. `scale` is 1 / sqrt(E) unless given.
+
+    Example: `F.scaled_dot_product_attention(gm.ones(1, 1), gm.ones(1, 1), gm.ones(1, 1))` is `tensor([[1.]])`.
+    """
+    factor = 1.0 / math.sqrt(query.shape[-1]) if scale is None else float(scale)
+    scores = binary.mul(linalg.matmul(query, layout.matrix_transpose(key)), factor)
+    if is_causal:
+        if attn_mask is not None:
+            raise InvalidRequestError("give either attn_mask or is_causal, not both", op="scaled_dot_product_attention")
+        attn_mask = layout.tril(_creation.ones((query.shape[-2], key.shape[-2]), dtype=bool))
+    if attn_mask is not None:
+        if spec(attn_mask).dtype == dtypes.bool_:
+            scores = select.masked_fill(scores, binary.logical_xor(attn_mask, *lift(True)), -math.inf)
+        else:
+            scores = binary.add(scores, attn_mask)
+    weights = activation.dropout(activation.softmax(scores, -1), dropout_p)
+    return linalg.matmul(weights, value)

@@ -1,0 +1,171 @@
+"""Losses. `reduction` is "mean" (a 0-d result), "sum" (0-d) or "none" (the shape of the terms)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from gradmesh._functions import activation, binary, reduce, unary
+from gradmesh._functions._common import one
+from gradmesh_engine import dtypes
+from gradmesh_engine.errors import AttributeTypeError, ShapeError
+
+if TYPE_CHECKING:
+    from gradmesh._tensor import Tensor
+
+Reduction: TypeAlias = 'Literal["mean", "sum", "none"]'
+
+
+def _checked(name: str, reduction: str) -> str:
+    if reduction not in ("mean", "sum", "none"):
+        raise AttributeTypeError(
+            f"{reduction} is not a valid value for reduction",
+            op=name,
+            expected="mean, sum or none",
+            got=repr(reduction),
+        )
+    return reduction
+
+
+def _reduced(loss: Tensor, reduction: str) -> Tensor:
+    return reduce.mean(loss) if reduction == "mean" else reduce.sum(loss) if reduction == "sum" else loss
+
+
+# --- of numbers -----------------------------------------------------------------------------------
+
+
+def mse_loss(input: Tensor, target: Tensor, reduction: Reduction = "mean") -> Tensor:
+    """(input - target)², of operands that broadcast. Example: `F.mse_loss(gm.ones(2), gm.zeros(2))` is `tensor(1.)`."""
+    return one("mse_loss", input, target, reduction=_checked("mse_loss", reduction))
+
+
+def l1_loss(input: Tensor, target: Tensor, reduction: Reduction = "mean") -> Tensor:
+    """|input - target|, of operands that broadcast. Example: `F.l1_loss(gm.ones(2), gm.zeros(2))` is `tensor(1.)`."""
+    return _reduced(unary.abs(binary.sub(input, target)), _checked("l1_loss", reduction))
+
+
+def smooth_l1_loss(input: Tensor, target: Tensor, reduction: Reduction = "mean", beta: float = 1.0) -> Tensor:
+    """d² / (2 beta) where d = |input - target| < beta, else d - beta / 2.
+
+    Example: `F.smooth_l1_loss(gm.ones(2), gm.zeros(2))` is `tensor(0.5000)`.
+    """
+    if beta < 0:
+        raise AttributeTypeError(
+            "smooth_l1_loss does not support negative values for beta.", op="smooth_l1_loss", got=str(beta)
+        )
+    if beta == 0:
+        return l1_loss(input, target, reduction)
+    return one("smooth_l1_loss", input, target, beta=float(beta), reduction=_checked("smooth_l1_loss", reduction))
+
+
+def huber_loss(input: Tensor, target: Tensor, reduction: Reduction = "mean", delta: float = 1.0) -> Tensor:
+    """d² / 2 where d = |input - target| < delta, else delta * (d - delta / 2).
+
+    Example: `F.huber_loss(gm.ones(2), gm.zeros(2))` is `tensor(0.5000)`.
+    """
+    if delta <= 0:
+        raise AttributeTypeError(
+            "huber_loss does not support non-positive values for delta.", op="huber_loss", got=str(delta)
+        )
+    return one("huber_loss", input, target, delta=float(delta), reduction=_checked("huber_loss", reduction))
+
+
+# --- of probabilities -----------------------------------------------------------------------------
+
+
+def binary_cross_entropy(
+    input: Tensor, target: Tensor, weight: Tensor | None = None, reduction: Reduction = "mean"
+) -> Tensor:
+    """-(t log(p) + (1 - t) log(1 - p)) of probabilities, logarithms limited to -100 from below.
+
+    Example: `F.binary_cross_entropy(gm.tensor([0.5]), gm.ones(1))` is `tensor(0.6931)`.
+    """
+    _checked("binary_cross_entropy", reduction)
+    _same_shape("binary_cross_entropy", input, target)
+    weights = () if weight is None else (weight,)
+    return one("binary_cross_entropy", input, target, *weights, reduction=reduction)
+
+
+def binary_cross_entropy_with_logits(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    reduction: Reduction = "mean",
+    pos_weight: Tensor | None = None,
+) -> Tensor:
+    """`binary_cross_entropy` of sigmoid(input), without overflow; pos_weight scales the terms of target 1.
+
+    Example: `F.binary_cross_entropy_with_logits(gm.zeros(1), gm.ones(1))` is `tensor(0.6931)`.
+    """
+    name = "binary_cross_entropy_with_logits"
+    _checked(name, reduction)
+    _same_shape(name, input, target)
+    return one(name, input, target, reduction=reduction)
+
+
+def _same_shape(name: str, input: Tensor, target: Tensor) -> None:
+    if tuple(input.shape) != tuple(target.shape):
+        raise ShapeError(
+            f"Target size ({target.shape}) must be the same as input size ({input.shape})",
+            op=name,
+            expected=str(input.shape),
+            got=str(target.shape),
+            remedy="reshape the target",
+        )
+
+
+def kl_div(input: Tensor, target: Tensor, reduction: str = "mean", log_target: bool = False) -> Tensor:
+    """`target * (log(target) - input)`, with `input` (and the target, if log_target) given as logarithms.
+
+    "batchmean" divides the sum by the size of dim 0. Example: `F.kl_div(gm.zeros(1), gm.ones(1))` is `tensor(0.)`.
+    """
+    if reduction != "batchmean":
+        _checked("kl_div", reduction)
+    if log_target:
+        loss = binary.mul(unary.exp(target), binary.sub(target, input))
+    else:
+        loss = binary.sub(binary.xlogy(target, target), binary.mul(target, input))
+    if reduction == "batchmean":
+        total = reduce.sum(loss)
+        return binary.div(total, input.shape[0]) if input.ndim else total
+    return _reduced(loss, reduction)
+
+
+# --- of classes -----------------------------------------------------------------------------------
+
+
+def nll_loss(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    ignore_index: int = -100,
+    reduction: Reduction = "mean",
+) -> Tensor:
+    """-input[n, target[n]] of log-probabilities (N, C, …) and int64 classes (N, …), weighted by class.
+
+    Targets equal to `ignore_index` do not count. Example: `F.nll_loss(gm.zeros(1, 2), gm.tensor([1]))` is `tensor(0.)`.
+    """
+    _checked("nll_loss", reduction)
+    weights = () if weight is None else (weight,)
+    return one("nll_loss", input, target, *weights, ignore_index=ignore_index, reduction=reduction)
+
+
+def cross_entropy(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    ignore_index: int = -100,
+    reduction: Reduction = "mean",
+    label_smoothing: float = 0.0,
+) -> Tensor:
+    """`nll_loss` of log_softmax(input) over classes: dim 1, or dim 0 of an operand of one dim.
+
+    `target` holds int64 classes, or probabilities of the shape of `input`.
+
+    Example: `F.cross_entropy(gm.zeros(1, 2), gm.tensor([1]))` is `tensor(0.6931)`.
+    """
+    _checked("cross_entropy", reduction)
+    dim = 0 if input.ndim == 1 else 1
+    logs = activation.log_softmax(input, dim)
+    if not dtypes.is_differentiable(target.spec.dtype) and label_smoothing == 0.0:
+        return nll_loss(logs, target, weight, ignore_index, reduction)
+    raise NotImplementedError

@@ -1,0 +1,188 @@
+"""Functions that pick, place and join elements by position or by mask."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, overload
+
+import numpy as np
+
+from gradmesh import _tensor, _trace
+from gradmesh._functions import layout
+from gradmesh._functions._common import Operand, lift, one, scalar, spec, tensors_of
+from gradmesh_engine import dtypes
+from gradmesh_engine.errors import DTypeError
+
+if TYPE_CHECKING:
+    from gradmesh._tensor import Tensor
+
+# --- joining --------------------------------------------------------------------------------------
+
+
+def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
+    """Tensors joined along a dim they have. Example: `gm.cat([gm.ones(1), gm.zeros(1)])` is `tensor([1., 0.])`."""
+    return one("cat", *tensors_of("cat", tensors), dim=dim)
+
+
+def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
+    """Tensors of one shape joined along a new dim.
+
+    Example: `gm.stack([gm.ones(1), gm.zeros(1)]).shape` is `torch.Size([2, 1])`.
+    """
+    return one("stack", *tensors_of("stack", tensors), dim=dim)
+
+
+def hstack(tensors: Sequence[Tensor]) -> Tensor:
+    """Joined along columns (vectors: end to end).
+
+    Example: `gm.hstack([gm.ones(1), gm.zeros(1)])` is `tensor([1., 0.])`.
+    """
+    parts = tensors_of("hstack", tensors)
+    parts = [layout.reshape(part, (1,)) if part.ndim == 0 else part for part in parts]
+    return cat(parts, 0 if parts[0].ndim == 1 else 1)
+
+
+def vstack(tensors: Sequence[Tensor]) -> Tensor:
+    """Joined along rows (vectors become rows).
+
+    Example: `gm.vstack([gm.ones(1), gm.zeros(1)])` is `tensor([[1.], [0.]])`.
+    """
+    parts = tensors_of("vstack", tensors)
+    return cat([layout.reshape(part, (1, -1)) if part.ndim < 2 else part for part in parts], 0)
+
+
+# --- by index -------------------------------------------------------------------------------------
+
+
+def gather(input: Tensor, dim: int, index: Tensor) -> Tensor:
+    """result[i][j] = input[index[i][j]][j] for dim 0; of the shape of `index`.
+
+    Example: `gm.gather(gm.arange(3), 0, gm.tensor([2]))` is `tensor([2])`.
+    """
+    return one("gather", input, index, dim=dim)
+
+
+def scatter(input: Tensor, dim: int, index: Tensor, src: Operand) -> Tensor:
+    """A copy with src[i][j] placed at [index[i][j]][j] for dim 0.
+
+    Example: `gm.scatter(gm.zeros(2), 0, gm.tensor([1]), 5.)` is `tensor([0., 5.])`.
+    """
+    if not isinstance(src, _tensor.Tensor):
+        src = layout.broadcast_to(scalar(src, spec(input).dtype), tuple(index.shape))
+    return one("scatter", input, index, src, dim=dim)
+
+
+def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
+    """A copy with src[i][j] added at [index[i][j]][j] for dim 0.
+
+    Example: `gm.scatter_add(gm.zeros(2), 0, gm.tensor([1, 1]), gm.ones(2))` is `tensor([0., 2.])`.
+    """
+    return one("scatter_add", input, index, src, dim=dim)
+
+
+def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
+    """Slices of a dim at the positions of a vector.
+
+    Example: `gm.index_select(gm.arange(3), 0, gm.tensor([2, 0]))` is `tensor([2, 0])`.
+    """
+    return one("index_select", input, index, dim=dim)
+
+
+def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
+    """A copy with slices of `source` added at positions of a dim.
+
+    Example: `gm.index_add(gm.zeros(2), 0, gm.tensor([1]), gm.ones(1))` is `tensor([0., 1.])`.
+    """
+    return one("index_add", input, index, source, dim=dim)
+
+
+def take_along_dim(input: Tensor, indices: Tensor, dim: int) -> Tensor:
+    """`gather` under NumPy's order of arguments.
+
+    Example: `gm.take_along_dim(gm.arange(3), gm.tensor([2]), 0)` is `tensor([2])`.
+    """
+    return gather(input, dim, indices)
+
+
+# --- by mask --------------------------------------------------------------------------------------
+
+
+def masked_fill(input: Tensor, mask: Tensor, value: Operand) -> Tensor:
+    """A copy with `value` where the bool `mask` is true.
+
+    Example: `gm.masked_fill(gm.ones(2), gm.tensor([True, False]), 0.)` is `tensor([0., 1.])`.
+    """
+    if not isinstance(value, _tensor.Tensor):
+        value = scalar(value, spec(input).dtype)
+    return one("masked_fill", input, mask, value)
+
+
+@overload
+def where(condition: Tensor) -> tuple[Tensor, ...]: ...
+@overload
+def where(condition: Tensor, input: Operand, other: Operand) -> Tensor: ...
+def where(condition: Tensor, input: Operand | None = None, other: Operand | None = None) -> Tensor | tuple[Tensor, ...]:
+    """`input` where the condition is true, `other` elsewhere; with the condition alone its nonzero positions.
+
+    Example: `gm.where(gm.tensor([True, False]), 1., 0.)` is `tensor([1., 0.])`.
+    """
+    if input is None or other is None:
+        return nonzero(condition, as_tuple=True)
+    return one("where", condition, *lift(input, other))
+
+
+# --- what depends on values: these evaluate ---------------------------------------------------------
+
+
+@overload
+def nonzero(input: Tensor) -> Tensor: ...
+@overload
+def nonzero(input: Tensor, *, as_tuple: bool) -> tuple[Tensor, ...]: ...
+def nonzero(input: Tensor, *, as_tuple: bool = False) -> Tensor | tuple[Tensor, ...]:
+    """int64 positions of the nonzero elements, (count, ndim), or one vector per dim. Evaluates.
+
+    Example: `gm.nonzero(gm.tensor([0, 5]))` is `tensor([[1]])`.
+    """
+    found = np.nonzero(input.numpy(force=True))
+    if as_tuple:
+        return tuple([_trace.constant(np.ascontiguousarray(part)) for part in found])
+    return _trace.constant(np.stack(found, axis=1) if found else np.zeros((0, 0), np.int64))
+
+
+def argwhere(input: Tensor) -> Tensor:
+    """`nonzero` under NumPy's name. Example: `gm.argwhere(gm.tensor([0, 5]))` is `tensor([[1]])`."""
+    return nonzero(input)
+
+
+def masked_select(input: Tensor, mask: Tensor) -> Tensor:
+    """The elements where a bool mask is true, in one dim. Evaluates the mask.
+
+    Example: `gm.masked_select(gm.arange(2), gm.tensor([False, True]))` is `tensor([1])`.
+    """
+    if spec(mask).dtype != dtypes.bool_:
+        raise DTypeError(
+            "masked_select: expected BoolTensor for mask",
+            op="masked_select",
+            expected="bool",
+            got=spec(mask).dtype.name,
+        )
+    whole, where_true = layout.broadcast_tensors(input, mask)
+    picks = np.flatnonzero(where_true.numpy())
+    return one("index_select", layout.reshape(whole, (-1,)), _trace.constant(picks), dim=0)
+
+
+def unique(
+    input: Tensor, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False
+) -> Tensor | tuple[Tensor, ...]:
+    """The distinct elements in ascending order; on demand also each element's place among them, and counts. Evaluates.
+
+    Example: `gm.unique(gm.tensor([2, 1, 2]))` is `tensor([1, 2])`.
+    """
+    array = input.numpy(force=True)
+    values, inverse, counts = np.unique(array, return_inverse=True, return_counts=True)
+    results = [_trace.constant(values)]
+    if return_inverse:
+        results.append(_trace.constant(inverse.reshape(array.shape)))
+    if return_counts:
+        results.append(_trace.constant(counts))
+    return results[0] if len(results) == 1 else tuple(results)

@@ -1,0 +1,352 @@
+"""The methods of Tensor that are functions of the package: `x.exp()` is `gm.exp(x)`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from gradmesh._functions import activation, binary, convert, inspect, layout, linalg, new, reduce, unary
+from gradmesh._functions import select as picks
+from gradmesh._functions._common import one, sizes
+from gradmesh._inplace import InPlaceMethods
+from gradmesh._operators import Operators
+
+if TYPE_CHECKING:
+    from gradmesh._tensor import Tensor
+
+
+# --- methods that take sizes or dims one by one or as one tuple ---------------------------------------
+
+
+def _view(input: Tensor, *shape: int | Sequence[int]) -> Tensor:
+    """The same elements under another shape, shared; one size may be -1.
+
+    Raises ShapeError where the strides do not allow a view.
+    """
+    return layout.view(input, sizes("view", shape))
+
+
+def _reshape(input: Tensor, *shape: int | Sequence[int]) -> Tensor:
+    """The same elements under another shape, shared where strides allow it; one size may be -1."""
+    return layout.reshape(input, sizes("reshape", shape))
+
+
+def _permute(input: Tensor, *dims: int | Sequence[int]) -> Tensor:
+    """All dims in another order."""
+    return layout.permute(input, sizes("permute", dims))
+
+
+def _expand(input: Tensor, *size: int | Sequence[int]) -> Tensor:
+    """Broadcast to a shape without a copy; -1 keeps a size."""
+    return one("expand", input, shape=sizes("expand", size))
+
+
+def _repeat(input: Tensor, *repeats: int | Sequence[int]) -> Tensor:
+    """The tensor laid out repeats[i] times along each dim; more repeats than dims add dims in front."""
+    return one("repeat", input, repeats=sizes("repeat", repeats))
+
+
+def _tile(input: Tensor, *dims: int | Sequence[int]) -> Tensor:
+    """The tensor laid out dims[i] times along each dim; fewer dims than the tensor's count from the last."""
+    return layout.tile(input, sizes("tile", dims))
+
+
+def _flip(input: Tensor, *dims: int | Sequence[int]) -> Tensor:
+    """Reversed along dims."""
+    return layout.flip(input, sizes("flip", dims))
+
+
+def _expand_as(input: Tensor, other: Tensor) -> Tensor:
+    """Broadcast to the shape of `other` without a copy."""
+    return one("expand", input, shape=tuple(other.shape))
+
+
+def _reshape_as(input: Tensor, other: Tensor) -> Tensor:
+    """The same elements under the shape of `other`."""
+    return layout.reshape(input, tuple(other.shape))
+
+
+def _where(input: Tensor, condition: Tensor, other: Tensor) -> Tensor:
+    """The tensor where the condition is true, `other` elsewhere."""
+    return picks.where(condition, input, other)
+
+
+def _cpu(input: Tensor) -> Tensor:
+    """The tensor itself: there is only the CPU."""
+    return input
+
+
+class TensorMethods(Operators, InPlaceMethods):
+    """The function surface of Tensor."""
+
+    __slots__ = ()
+
+    # --- pointwise, of the tensor alone -------------------------------------------------------------
+
+    abs = unary.abs
+    absolute = abs
+    acos = unary.acos
+    arccos = acos
+    acosh = unary.acosh
+    arccosh = acosh
+    asin = unary.asin
+    arcsin = asin
+    asinh = unary.asinh
+    arcsinh = asinh
+    atan = unary.atan
+    arctan = atan
+    atanh = unary.atanh
+    arctanh = atanh
+    bitwise_not = unary.bitwise_not
+    ceil = unary.ceil
+    cos = unary.cos
+    cosh = unary.cosh
+    erf = unary.erf
+    erfc = unary.erfc
+    exp = unary.exp
+    exp2 = unary.exp2
+    expm1 = unary.expm1
+    floor = unary.floor
+    frac = unary.frac
+    isfinite = unary.isfinite
+    isinf = unary.isinf
+    isnan = unary.isnan
+    log = unary.log
+    log10 = unary.log10
+    log1p = unary.log1p
+    log2 = unary.log2
+    logical_not = unary.logical_not
+    neg = unary.neg
+    negative = neg
+    reciprocal = unary.reciprocal
+    relu = unary.relu
+    round = unary.round
+    rsqrt = unary.rsqrt
+    sgn = unary.sgn
+    sigmoid = unary.sigmoid
+    sign = unary.sign
+    sin = unary.sin
+    sinh = unary.sinh
+    sqrt = unary.sqrt
+    square = binary.square
+    tan = unary.tan
+    tanh = unary.tanh
+    trunc = unary.trunc
+    fix = trunc
+
+    # --- pointwise, with other operands -------------------------------------------------------------
+
+    add = binary.add
+    addcdiv = binary.addcdiv
+    addcmul = binary.addcmul
+    atan2 = binary.atan2
+    arctan2 = atan2
+    bitwise_and = binary.bitwise_and
+    bitwise_or = binary.bitwise_or
+    bitwise_xor = binary.bitwise_xor
+    clamp = binary.clamp
+    clamp_max = binary.clamp_max
+    clamp_min = binary.clamp_min
+    clip = clamp
+    div = binary.div
+    divide = div
+    eq = binary.eq
+    floor_divide = binary.floor_divide
+    fmod = binary.fmod
+    ge = binary.ge
+    greater = binary.gt
+    greater_equal = ge
+    gt = binary.gt
+    hypot = binary.hypot
+    le = binary.le
+    lerp = binary.lerp
+    less = binary.lt
+    less_equal = le
+    logaddexp = binary.logaddexp
+    logical_and = binary.logical_and
+    logical_or = binary.logical_or
+    logical_xor = binary.logical_xor
+    lt = binary.lt
+    maximum = binary.maximum
+    minimum = binary.minimum
+    mul = binary.mul
+    multiply = mul
+    ne = binary.ne
+    not_equal = ne
+    pow = binary.pow
+    remainder = binary.remainder
+    sub = binary.sub
+    subtract = sub
+    true_divide = div
+    where = _where
+    xlogy = binary.xlogy
+
+    # --- reductions ---------------------------------------------------------------------------------
+
+    all = reduce.all
+    amax = reduce.amax
+    amin = reduce.amin
+    aminmax = reduce.aminmax
+    any = reduce.any
+    argmax = reduce.argmax
+    argmin = reduce.argmin
+    count_nonzero = reduce.count_nonzero
+    cumprod = reduce.cumprod
+    cumsum = reduce.cumsum
+    logsumexp = reduce.logsumexp
+    max = reduce.max
+    mean = reduce.mean
+    min = reduce.min
+    norm = reduce.norm
+    prod = reduce.prod
+    std = reduce.std
+    sum = reduce.sum
+    var = reduce.var
+
+    # --- products -----------------------------------------------------------------------------------
+
+    addmm = linalg.addmm
+    bmm = linalg.bmm
+    dot = linalg.dot
+    matmul = linalg.matmul
+    mm = linalg.mm
+    mv = linalg.mv
+    outer = linalg.outer
+
+    # --- normalised exponentials --------------------------------------------------------------------
+
+    log_softmax = activation.log_softmax
+    softmax = activation.softmax
+
+    # --- layout -------------------------------------------------------------------------------------
+
+    broadcast_to = layout.broadcast_to
+    chunk = layout.chunk
+    diagonal = layout.diagonal
+    expand = _expand
+    expand_as = _expand_as
+    flatten = layout.flatten
+    flip = _flip
+    fliplr = layout.fliplr
+    flipud = layout.flipud
+    moveaxis = layout.movedim
+    movedim = layout.movedim
+    narrow = layout.narrow
+    permute = _permute
+    ravel = layout.ravel
+    repeat = _repeat
+    repeat_interleave = layout.repeat_interleave
+    reshape = _reshape
+    reshape_as = _reshape_as
+    roll = layout.roll
+    rot90 = layout.rot90
+    select = layout.select
+    split = layout.split
+    squeeze = layout.squeeze
+    swapaxes = layout.swapaxes
+    swapdims = layout.swapaxes
+    t = layout.t
+    tensor_split = layout.tensor_split
+    tile = _tile
+    transpose = layout.transpose
+    tril = layout.tril
+    triu = layout.triu
+    unbind = layout.unbind
+    unflatten = layout.unflatten
+    unsqueeze = layout.unsqueeze
+    view = _view
+    view_as = layout.view_as
+
+    @property
+    def T(self: Tensor) -> Tensor:  # type: ignore[misc]
+        """All dims in reverse order."""
+        return layout.permute(self, tuple(range(self.ndim))[::-1])
+
+    @property
+    def mT(self: Tensor) -> Tensor:  # type: ignore[misc]
+        """The last two dims exchanged."""
+        return layout.matrix_transpose(self)
+
+    @property
+    def H(self: Tensor) -> Tensor:  # type: ignore[misc]
+        """The conjugate transpose of a matrix."""
+        return layout.conjugate_transpose(self)
+
+    @property
+    def mH(self: Tensor) -> Tensor:  # type: ignore[misc]
+        """The last two dims exchanged, and conjugated."""
+        return convert.conj(layout.matrix_transpose(self))
+
+    # --- by position and mask -----------------------------------------------------------------------
+
+    argwhere = picks.argwhere
+    gather = picks.gather
+    index_add = picks.index_add
+    index_select = picks.index_select
+    masked_fill = picks.masked_fill
+    masked_select = picks.masked_select
+    nonzero = picks.nonzero
+    scatter = picks.scatter
+    scatter_add = picks.scatter_add
+    take_along_dim = picks.take_along_dim
+
+    # --- casts and copies ---------------------------------------------------------------------------
+
+    angle = convert.angle
+    bfloat16 = convert.bfloat16
+    bool = convert.bool
+    byte = convert.byte
+    cdouble = convert.cdouble
+    cfloat = convert.cfloat
+    char = convert.char
+    clone = convert.clone
+    conj = convert.conj
+    contiguous = inspect.contiguous
+    cpu = _cpu
+    double = convert.double
+    float = convert.float
+    half = convert.half
+    int = convert.int
+    long = convert.long
+    short = convert.short
+    to = convert.to
+    type = convert.type
+    type_as = convert.type_as
+
+    @property
+    def real(self: Tensor) -> Tensor:  # type: ignore[misc]
+        """The real part; of a real tensor the tensor itself."""
+        return convert.real(self)
+
+    @property
+    def imag(self: Tensor) -> Tensor:  # type: ignore[misc]
+        """The imaginary part of a complex tensor."""
+        return convert.imag(self)
+
+    # --- new tensors like this one ------------------------------------------------------------------
+
+    new_empty = new.new_empty
+    new_full = new.new_full
+    new_ones = new.new_ones
+    new_tensor = new.new_tensor
+    new_zeros = new.new_zeros
+
+    # --- questions ----------------------------------------------------------------------------------
+
+    allclose = inspect.allclose
+    dim = inspect.dim
+    element_size = inspect.element_size
+    equal = inspect.equal
+    is_complex = inspect.is_complex
+    is_contiguous = inspect.is_contiguous
+    is_floating_point = inspect.is_floating_point
+    is_nonzero = inspect.is_nonzero
+    is_same_size = inspect.is_same_size
+    is_signed = inspect.is_signed
+    isclose = inspect.isclose
+    ndimension = inspect.dim
+    nelement = inspect.numel
+    numel = inspect.numel
+    size = inspect.size
+    storage_offset = inspect.storage_offset
+    stride = inspect.stride

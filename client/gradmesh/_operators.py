@@ -1,0 +1,117 @@
+"""Python's operators on tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from gradmesh import _tensor
+from gradmesh._functions import binary, linalg, unary
+from gradmesh._functions._common import NUMBERS, Number, Operand, in_place
+
+if TYPE_CHECKING:
+    from gradmesh._tensor import Tensor
+
+
+def _operator(function: Callable[[Tensor, Any], Tensor]) -> Callable[[Tensor, Operand], Tensor]:
+    """The function for operands it knows; NotImplemented for others, so that Python asks them."""
+
+    def operate(self: Tensor, other: Operand) -> Tensor:
+        if isinstance(other, (_tensor.Tensor, *NUMBERS)):
+            return function(self, other)
+        return NotImplemented
+
+    operate.__name__ = function.__name__
+    operate.__doc__ = function.__doc__
+    return operate
+
+
+def _reflected(function: Callable[[Any, Any], Tensor]) -> Callable[[Tensor, Number], Tensor]:
+    """The operator for `number op tensor`."""
+
+    def operate(self: Tensor, other: Number) -> Tensor:
+        if isinstance(other, NUMBERS):
+            return function(other, self)
+        return NotImplemented
+
+    operate.__name__ = function.__name__
+    operate.__doc__ = function.__doc__
+    return operate
+
+
+def _assigned(function: Callable[[Any, Any], Tensor]) -> Callable[[Tensor, Operand], Tensor]:
+    """The operator for `tensor op= operand`, which writes to the tensor."""
+
+    def operate(self: Tensor, other: Operand) -> Tensor:
+        if isinstance(other, (_tensor.Tensor, *NUMBERS)):
+            return in_place(self, function(self, other))
+        return NotImplemented
+
+    operate.__name__ = function.__name__
+    operate.__doc__ = function.__doc__
+    return operate
+
+
+def _divided_by(self: Tensor, other: Number) -> Tensor:
+    return binary.mul(unary.reciprocal(self), other)
+
+
+def _itself(self: Tensor) -> Tensor:
+    return self
+
+
+class Operators:
+    """What Python's operators do to tensors."""
+
+    __slots__ = ()
+
+    # NumPy's scalars and arrays leave `scalar op tensor` to the tensor.
+    __array_priority__ = 1000
+
+    __add__ = _operator(binary.add)
+    __radd__ = _operator(binary.add)
+    __sub__ = _operator(binary.sub)
+    __rsub__ = _operator(binary.rsub)
+    __mul__ = _operator(binary.mul)
+    __rmul__ = _operator(binary.mul)
+    __truediv__ = _operator(binary.div)
+    __rtruediv__ = _operator(_divided_by)
+    __floordiv__ = _operator(binary.floor_divide)
+    __rfloordiv__ = _reflected(binary.floor_divide)
+    __mod__ = _operator(binary.remainder)
+    __rmod__ = _reflected(binary.remainder)
+    __pow__ = _operator(binary.pow)
+    __rpow__ = _reflected(binary.pow)
+    __matmul__ = _operator(linalg.matmul)
+
+    __neg__ = unary.neg
+    __pos__ = _itself
+    __abs__ = unary.abs
+    __invert__ = unary.bitwise_not
+
+    __and__ = _operator(binary.bitwise_and)
+    __rand__ = _operator(binary.bitwise_and)
+    __or__ = _operator(binary.bitwise_or)
+    __ror__ = _operator(binary.bitwise_or)
+    __xor__ = _operator(binary.bitwise_xor)
+    __rxor__ = _operator(binary.bitwise_xor)
+
+    # Element by element, unlike object's.
+    __eq__ = _operator(binary.eq)  # type: ignore[assignment]
+    __ne__ = _operator(binary.ne)  # type: ignore[assignment]
+    __lt__ = _operator(binary.lt)
+    __le__ = _operator(binary.le)
+    __gt__ = _operator(binary.gt)
+    __ge__ = _operator(binary.ge)
+    __hash__ = object.__hash__
+
+    __iadd__ = _assigned(binary.add)
+    __isub__ = _assigned(binary.sub)
+    __imul__ = _assigned(binary.mul)
+    __itruediv__ = _assigned(binary.div)
+    __ifloordiv__ = _assigned(binary.floor_divide)
+    __imod__ = _assigned(binary.remainder)
+    __ipow__ = _assigned(binary.pow)
+    __iand__ = _assigned(binary.bitwise_and)
+    __ior__ = _assigned(binary.bitwise_or)
+    __ixor__ = _assigned(binary.bitwise_xor)
