@@ -9,6 +9,7 @@ from gradmesh_engine.ops import windows as _windows  # noqa: F401
 from gradmesh_engine.ops import shaping as _shaping  # noqa: F401
 from gradmesh_engine.ops import joining as _joining  # noqa: F401
 from gradmesh_engine.ops import filling as _filling  # noqa: F401
+from gradmesh_engine.ops import selecting as _selecting  # noqa: F401
 from gradmesh_engine.ops import contract as _contract  # noqa: F401
 from gradmesh_engine.ops import linalg as _linalg  # noqa: F401
 from gradmesh_engine.ops import numeric as _numeric  # noqa: F401

@@ -12,7 +12,7 @@ from gradmesh_engine.builder import V
 from gradmesh_engine.errors import ShapeError
 from gradmesh_engine.graph import AttrValue, TensorSpec
 from gradmesh_engine.ops.base import Attr, Factor, Primitive, Site, Specs, declare, lookup
-from gradmesh_engine.ops.layout import Ints, copies, expand, free, normal_dim, zeros_like
+from gradmesh_engine.ops.layout import Ints, copies, expand, free, normal_dim, reshape, zeros_like
 
 # --- strided_slice and its adjoint, pad -----------------------------------------------------------
 
@@ -160,24 +160,34 @@ pad = declare(
 # --- slice_update ---------------------------------------------------------------------------------
 
 
+def assigned_shape(value: Ints, target: Ints) -> Ints:
+    """The shape to give a value so that it broadcasts to `target`: leading dims of size 1 too many are dropped.
+
+    Raises ShapeError with PyTorch's wording.
+    """
+    extra = max(0, len(value) - len(target))
+    shape = value[extra:]
+    lead = len(target) - len(shape)
+    if any(n != 1 for n in value[:extra]) or any(n not in (1, target[lead + dim]) for dim, n in enumerate(shape)):
+        raise ShapeError(
+            f"shape mismatch: value tensor of shape {list(value)} cannot be broadcast to indexing result of shape "
+            f"{list(target)}",
+            expected=str(list(target)),
+            got=str(list(value)),
+        )
+    return shape
+
+
 def _slice_update_spec(specs: Specs, **region: Ints) -> TensorSpec:
     x, v = specs
-    shape = region_shape(x.shape, **region)
-    lead = len(shape) - v.ndim
-    if lead < 0 or any(size not in (1, shape[lead + dim]) for dim, size in enumerate(v.shape)):
-        raise ShapeError(
-            f"shape mismatch: value tensor of shape {list(v.shape)} cannot be broadcast to indexing result of shape "
-            f"{list(shape)}",
-            expected=str(list(shape)),
-            got=str(list(v.shape)),
-        )
+    assigned_shape(v.shape, region_shape(x.shape, **region))
     return x
 
 
 def _slice_update_prepare(operands: Sequence[V], attrs: Mapping[str, AttrValue]) -> Sequence[V]:
     x, v = operands
     shape = region_shape(x.shape, **attrs)  # type: ignore[arg-type]
-    _slice_update_spec((x.spec, v.spec), **attrs)  # type: ignore[arg-type]
+    v = reshape(v, shape=assigned_shape(v.shape, shape))
     return x, expand(lookup("convert")(v, dtype=x.dtype.name), shape=shape)
 
 

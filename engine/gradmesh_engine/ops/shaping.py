@@ -9,7 +9,7 @@ from typing import Any
 from gradmesh_engine.builder import V, constant
 from gradmesh_engine.errors import AxisError, ShapeError
 from gradmesh_engine.graph import AttrValue
-from gradmesh_engine.ops.base import Attr, Composite, Specs, Vjp, declare, lookup
+from gradmesh_engine.ops.base import Attr, Composite, Specs, Vjp, declare
 from gradmesh_engine.ops.layout import Ints, expand, flip, inferred_shape, normal_dim, normal_dims, permute, reshape
 from gradmesh_engine.ops.regions import concat, narrowed
 from gradmesh_engine.ops.windows import windows
