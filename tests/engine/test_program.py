@@ -1,0 +1,87 @@
+"""Programs: cached by content, safe in threads, the same whatever order they were asked in."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from gradmesh_engine.local import LocalSession
+from gradmesh_engine.program import ProgramCache, compile_query, grad_fns
+from gradmesh_engine.session import Query, Request
+from tests.engine.graphs import Maker, random_graph
+
+
+def chain(*ops: str, rows: int = 3) -> Maker:
+    m = Maker()
+    v = m.input((rows,))
+    for op in ops:
+        v = m(op, v)
+    return m
+
+
+def test_the_cache_says_why_it_missed() -> None:
+    cache = ProgramCache(capacity=2)
+    exp = chain("exp", "tanh").graph(2)
+    assert cache.get(exp, Query())[1] == "new graph"
+    again, outcome = cache.get(chain("exp", "tanh").graph(2), Query())
+    assert outcome == "hit"
+    assert cache.get(exp, Query((2,), (0,), (True,)))[1].startswith("new query")
+    assert cache.get(chain("exp", "tanh", rows=4).graph(2), Query())[1].startswith("new shapes: value 0 was float64[3]")
+    assert cache.get(exp, Query())[1].startswith("evicted")
+    assert len(cache) == 2 and cache.hits == 1
+    cache.forget(again)
+    assert len(cache) == 1 or again.key != cache.get(exp, Query())[0].key
+
+
+def test_many_threads_share_a_program() -> None:
+    graph, arrays, wrt = random_graph(11)
+    program = compile_query(graph, Query((graph.outputs[0],), tuple(wrt), (False,)))
+    expected = [a.tobytes() for a in program.run(arrays)]
+    with ThreadPoolExecutor(4) as pool:
+        for result in pool.map(lambda _: [a.tobytes() for a in program.run(arrays)], range(64)):
+            assert result == expected
+
+
+def test_gradients_by_inner_values_that_are_equal_stay_apart() -> None:
+    m = Maker()
+    x = m.input((3,))
+    a, b = m("exp", x), m("exp", x)
+    y = m("mul", m("tanh", a), b)
+    program = compile_query(m.graph(), Query((y,), (a, b), (True,)))
+    values = np.array([0.1, -0.4, 0.8])
+    result = program.split_result(program.run([values, np.ones(3)]))
+    e = np.exp(values)
+    np.testing.assert_allclose(result.gradients[0], (1 - np.tanh(e) ** 2) * e)
+    np.testing.assert_allclose(result.gradients[1], np.tanh(e))
+
+
+def test_no_path_no_gradient() -> None:
+    m = Maker()
+    x, unused = m.input((3,)), m.input((2,))
+    y = m("exp", m("detach", x))
+    z = m("mul", y, x)
+    program = compile_query(m.graph(z), Query((z,), (x, unused), (True,)))
+    assert program.connected == (True, False)
+    result = program.split_result(program.run([np.ones(3), np.ones(2), np.ones(3)]))
+    assert result.gradients[1] is None
+    np.testing.assert_allclose(result.gradients[0], np.e)
+
+
+@pytest.mark.parametrize("length", [3000])
+def test_a_long_chain_needs_no_recursion(length: int) -> None:
+    m = chain(*["tanh" if i % 2 else "sigmoid" for i in range(length)])
+    graph = m.graph(length)
+    result = LocalSession().run(Request(graph, (np.ones(3),), Query((length,), (0,), (True,)), (np.ones(3),)))
+    assert result.gradients[0] is not None and np.all(np.isfinite(result.gradients[0]))
+
+
+def test_grad_fns_tell_names_and_what_is_behind() -> None:
+    m = Maker()
+    x, w = m.input((2, 2)), m.input((2, 2))
+    y = m("mul", m("add", x, w), w)
+    fns = grad_fns(m.graph(y), frozenset({x}))
+    assert [fn.name for fn in fns] == ["AddBackward0", "MulBackward0"]
+    assert fns[0].next_functions == (-1, -2) and fns[1].next_functions == (0, -2)
+    assert fns[1].shape == (2, 2) and fns[1].dtype == "float64"
