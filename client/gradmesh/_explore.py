@@ -39,7 +39,7 @@ class Exploration:
         self._walk([root for root in roots if root.requires_grad])
 
     def _walk(self, stack: list[Value]) -> None:
-        tracked, nodes, seen = self.tracked, self.nodes, self._seen
+        tracked, nodes = self.tracked, self.nodes
         stack.reverse()
         while stack:
             value = stack.pop()
@@ -196,7 +196,7 @@ def written_error(value: Value, source: str) -> AutogradError:
         from gradmesh._grad_fn import node_of
 
         node, index = node_of(value)
-        origin = f", which is output {index} of {node.name()},"
+        origin = f", which is output {index} of {_short(node.name())},"
     return AutogradError(
         "one of the variables needed for gradient computation has been modified by an inplace operation: "
         f"[torch.{kind} {list(value.spec.shape)}]{origin} is at version {value.counter.current}; expected version "
@@ -204,3 +204,8 @@ def written_error(value: Value, source: str) -> AutogradError:
         source=source,
         remedy="compute out of place, or clone() the tensor before it is modified",
     )
+
+
+def _short(name: str) -> str:
+    """ "Exp" for "ExpBackward0"."""
+    return name.rstrip("0123456789").removesuffix("Backward")

@@ -369,7 +369,8 @@ def once_differentiable(backward: _F) -> _F:
         if not recorded:
             return returned
         several = isinstance(returned, tuple | list)
-        found = [_Refused.apply(g, *grads) if isinstance(g, _tensor.Tensor) else g for g in (returned if several else [returned])]
+        gradients = returned if several else [returned]
+        found = [_Refused.apply(g, *grads) if isinstance(g, _tensor.Tensor) else g for g in gradients]
         return tuple(found) if several else found[0]
 
     return wrapper  # type: ignore[return-value]

@@ -88,7 +88,8 @@ class Gathering:
             self._numbers[value] = self._numbers[source]
         elif value.meta.__class__ is Leaf:
             # A leaf of its own, even where its content is computed from other leaves.
-            self._numbers[value] = self._append(application("detach", (value.spec,), {}), value, [self._numbers[source]])
+            detach = application("detach", (value.spec,), {})
+            self._numbers[value] = self._append(detach, value, [self._numbers[source]])
             self._tainted.add(value)
         else:
             self._numbers[value] = self._numbers[source]

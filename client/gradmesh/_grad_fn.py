@@ -15,6 +15,12 @@ if TYPE_CHECKING:
 
 _CLASSES: Final[dict[str, type[Node]]] = {}
 
+# What PyTorch's name() says of the nodes that no op leaves.
+_NATIVE_NAMES: Final = {
+    "AccumulateGrad": "torch::autograd::AccumulateGrad",
+    "CopySlices": "torch::autograd::CopySlices",
+}
+
 
 class Node:
     """A node of the graph that backward runs through. Subclassed by name only: AddBackward0, MulBackward0, …"""
@@ -26,7 +32,8 @@ class Node:
 
     def name(self) -> str:
         """The class name: "AddBackward0"."""
-        return type(self).__name__
+        name = type(self).__name__
+        return _NATIVE_NAMES.get(name, name)
 
     @property
     def next_functions(self) -> tuple[tuple[Node | None, int], ...]:
@@ -54,7 +61,7 @@ class Node:
         return RemovableHandle.into(_hooks_of(self._made).pre, hook)
 
     def __repr__(self) -> str:
-        return f"<{self.name()} object at {id(self._made):#x}>"
+        return f"<{type(self).__name__} object at {id(self._made):#x}>"
 
     __str__ = __repr__
 

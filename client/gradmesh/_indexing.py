@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,22 +16,20 @@ from gradmesh_engine.errors import AttributeTypeError, AxisError, InvalidRequest
 if TYPE_CHECKING:
     from gradmesh._tensor import Tensor
 
-_INTS: Final = (int, np.integer)
-
-
 def _items(index: Any) -> list[Any]:
     """The subscripts, with sequences of numbers as index tensors."""
-    if isinstance(index, list) and any(isinstance(i, slice | list | tuple) or i is None or i is Ellipsis for i in index):
+    if isinstance(index, list) and any(isinstance(i, slice) or i is None or i is Ellipsis for i in index):
         # A list that cannot be a tensor is taken for a tuple, as by PyTorch.
-        if not all(isinstance(i, list | tuple) for i in index):
-            index = tuple(index)
+        index = tuple(index)
     items = list(index) if isinstance(index, tuple) else [index]
     return [_item(item) for item in items]
 
 
 def _item(item: Any) -> Any:
-    if item is None or item is Ellipsis or isinstance(item, bool | np.bool_ | slice | _INTS):
-        return int(item) if isinstance(item, _INTS) and not isinstance(item, bool | np.bool_) else item
+    if item is None or item is Ellipsis or isinstance(item, bool | np.bool_ | slice):
+        return item
+    if isinstance(item, int | np.integer):
+        return int(item)
     if isinstance(item, _tensor.Tensor):
         dtype = item.np_dtype
         if dtypes.category(dtype) > dtypes.INT:

@@ -37,7 +37,10 @@ class Generator:
         seed = int(seed)
         if not -(1 << 63) <= seed <= _MASK:
             raise InvalidRequestError(
-                "Overflow when unpacking long long", expected="a seed of 64 bits", got=str(seed), remedy="take it modulo 2**64"
+                "Overflow when unpacking long long",
+                expected="a seed of 64 bits",
+                got=str(seed),
+                remedy="take it modulo 2**64",
             )
         with self._lock:
             self._seed, self._count = seed & _MASK, 0

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import threading
+from types import TracebackType
 from typing import Final
 
-from gradmesh_engine.session import Session
+from gradmesh_engine.local import LocalSession as _Engine
+from gradmesh_engine.session import Request, Result, Session
 
 ADDRESS: Final = "GRADMESH_ADDRESS"
 
@@ -46,8 +48,6 @@ def _make_default() -> Session:
 
                 _DEFAULT.session = connect(address)
             else:
-                from gradmesh_engine.local import LocalSession
-
                 _DEFAULT.session = LocalSession()
             _DEFAULT.made = True
         return _DEFAULT.session
@@ -83,3 +83,38 @@ def leave_session(session: Session) -> None:
         if entered[index] is session:
             del entered[index]
             return
+
+
+class LocalSession:
+    """Evaluates in this process. Thread-safe. Final.
+
+    A `with` makes it evaluate in this thread until its end; leaving closes it.
+
+    Args:
+        capacity: number of programs kept.
+    """
+
+    def __init__(self, capacity: int = 256) -> None:
+        self._engine: Final = _Engine(capacity)
+
+    def run(self, request: Request) -> Result:
+        """Evaluate; see Session.run."""
+        return self._engine.run(request)
+
+    def explain(self, request: Request) -> str:
+        """The plan as text; see Session.explain."""
+        return self._engine.explain(request)
+
+    def close(self) -> None:
+        """Drop the programs. Idempotent."""
+        self._engine.close()
+
+    def __enter__(self) -> LocalSession:
+        enter_session(self)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        leave_session(self)
+        self.close()

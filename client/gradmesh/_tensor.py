@@ -243,7 +243,7 @@ class Tensor(TensorMethods):
         _backward.backward((self,), None if gradient is None else (gradient,), retain_graph, create_graph, inputs)
 
     def retain_grad(self) -> None:
-        """Keep the gradient of this tensor, which is no leaf, in `.grad`. Raises AutogradError without requires_grad."""
+        """Keep the gradient of this computed tensor in `.grad`. Raises AutogradError without requires_grad."""
         _hooks.retain_grad(self)
 
     @property
@@ -408,7 +408,7 @@ class Tensor(TensorMethods):
         value = self.value
         name = None
         if value.requires_grad and value.meta.__class__ is not Leaf:
-            name = _grad_fn.node_of(value)[0].name()
+            name = type(_grad_fn.node_of(value)[0]).__name__
         return _printing.tensor_repr(
             self._content(),
             requires_grad=value.requires_grad,
@@ -438,7 +438,8 @@ class Tensor(TensorMethods):
         value = self.value
         if value.requires_grad and value.meta.__class__ is not Leaf:
             raise AutogradError(
-                "Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol at the moment.",
+                "Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol at the "
+                "moment.",
                 remedy="detach() the tensor first",
                 source=user_line(),
             )

@@ -375,7 +375,8 @@ def _cut_select(step: Step, shape: tuple[int, ...]) -> _Cut:
 
 def _cut_slice(step: Step, shape: tuple[int, ...]) -> _Cut:
     dim = step.attrs.get("dim", 0)
-    start, stop, stride = slice(step.attrs.get("start"), step.attrs.get("stop"), step.attrs.get("step")).indices(shape[dim])
+    bounds = slice(step.attrs.get("start"), step.attrs.get("stop"), step.attrs.get("step"))
+    start, stop, stride = bounds.indices(shape[dim])
     return _whole(shape, dim, start, max(start, stop), stride)
 
 
