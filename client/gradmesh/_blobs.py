@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterator
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final
 
-import grpc
 import numpy as np
 
 from gradmesh import _codec
@@ -49,14 +48,10 @@ class Digests:
         return digest
 
 
-def upload_parts(
-    array: np.ndarray, digest: bytes, advance: Callable[[int], None]
-) -> Iterator[pb.UploadRequest]:
+def upload_parts(array: np.ndarray, digest: bytes, advance: Callable[[int], None]) -> Iterator[pb.UploadRequest]:
     """The messages that upload an array, under `digest` or, when that is b"", for one use."""
     spec = TensorSpec(array.shape, array.dtype)
-    yield pb.UploadRequest(
-        header=pb.UploadHeader(spec=_codec.encode_spec(spec), length=spec.nbytes, digest=digest)
-    )
+    yield pb.UploadRequest(header=pb.UploadHeader(spec=_codec.encode_spec(spec), length=spec.nbytes, digest=digest))
     content = _codec.bytes_of(array) if spec.nbytes else memoryview(b"")
     for start in range(0, len(content), CHUNK_BYTES):
         chunk = content[start : start + CHUNK_BYTES]
@@ -64,7 +59,7 @@ def upload_parts(
         advance(len(chunk))
 
 
-def receive(parts: grpc.CallIterator[pb.DownloadResponse] | Any, spec: TensorSpec) -> np.ndarray:
+def receive(parts: Iterable[pb.DownloadResponse], spec: TensorSpec) -> np.ndarray:
     """The read-only array a download brings, of the spec its reply announced.
 
     Raises:
@@ -86,7 +81,5 @@ def receive(parts: grpc.CallIterator[pb.DownloadResponse] | Any, spec: TensorSpe
         buffer[position:stop] = np.frombuffer(chunk, np.uint8)
         position = stop
     if position != spec.nbytes:
-        raise InternalError(
-            "a download ended early", expected=f"{spec.nbytes} bytes", got=f"{max(position, 0)} bytes"
-        )
+        raise InternalError("a download ended early", expected=f"{spec.nbytes} bytes", got=f"{max(position, 0)} bytes")
     return _codec.array_over(buffer, spec)

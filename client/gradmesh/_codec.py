@@ -111,7 +111,7 @@ def array_over(data: bytes | bytearray | memoryview | np.ndarray, spec: TensorSp
 
 def bytes_of(array: np.ndarray) -> memoryview:
     """The content of an array in C order; shares its memory when it is contiguous."""
-    return memoryview(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
 
 
 # --- attributes -----------------------------------------------------------------------------------
@@ -260,8 +260,7 @@ def encode_grad_fns(grad_fns: Iterable[GradFn]) -> list[service_pb.GradFn]:
 
 
 def decode_grad_fns(messages: Iterable[service_pb.GradFn], graph: Graph) -> tuple[GradFn, ...]:
-    """The grad_fns of a reply. Source lines are those of the caller's own graph: a cached graph may have been
-    written elsewhere."""
+    """The grad_fns of a reply, with the source lines of the caller's own graph: a cached one may be another's."""
     return tuple(
         GradFn(
             name=m.name,

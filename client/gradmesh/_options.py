@@ -65,7 +65,7 @@ class Retry:
     def delay_seconds(self, attempt: int) -> float:
         """The pause after the `attempt`-th failure (from 1), with jitter so that clients do not come in step."""
         longest = min(self.max_delay_seconds, self.first_delay_seconds * 2 ** (attempt - 1))
-        return longest * random.uniform(0.5, 1.0)
+        return float(longest * random.uniform(0.5, 1.0))
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,6 @@ from gradmesh_engine.errors import (
     BlobNotFoundError,
     CancelledError,
     GraphNotFoundError,
-    InternalError,
     InvalidRequestError,
     UnavailableError,
 )
@@ -97,7 +96,7 @@ class RemoteSession:
             ],
         )
         # Serialised here rather than by the stub, because that tells the number of bytes.
-        self._compute = self._channel.unary_unary("/gradmesh.v1.GradientService/Compute")
+        self._compute: Callable[..., bytes] = self._channel.unary_unary("/gradmesh.v1.GradientService/Compute")
         self._gradients = pb_grpc.GradientServiceStub(self._channel)
         self._blobs = blob_grpc.BlobServiceStub(self._channel)
         self._digests = Digests()
@@ -181,9 +180,7 @@ class RemoteSession:
         graph, query = request.graph, request.query
         moved = _Moved()
         sending = self._sort(request)
-        message = pb.ComputeRequest(
-            graph_digest=graph.digest, wrt=query.wrt, want_grad_fns=self._grad_fns
-        )
+        message = pb.ComputeRequest(graph_digest=graph.digest, wrt=query.wrt, want_grad_fns=self._grad_fns)
         tensors = self._tensors(sending, budget, moved)
         for heal in range(_HEALS):
             self._fill(message, request, tensors)
@@ -281,12 +278,10 @@ class RemoteSession:
         for value, given in zip(query.of, query.given, strict=True):
             message.of.append(pb.Objective(value=value, cotangent=next(cotangents) if given else None))
 
-    def _exchange(
-        self, message: pb.ComputeRequest, graph: Graph, budget: Budget, moved: _Moved
-    ) -> pb.ComputeResponse:
+    def _exchange(self, message: pb.ComputeRequest, graph: Graph, budget: Budget, moved: _Moved) -> pb.ComputeResponse:
         data = message.SerializeToString()
         moved.sent += len(data)
-        reply: bytes = self._guard(lambda: self._compute(data, timeout=budget.left()), graph)
+        reply = self._guard(lambda: self._compute(data, timeout=budget.left()), graph)
         moved.received += len(reply)
         return pb.ComputeResponse.FromString(reply)
 

@@ -52,10 +52,10 @@ _REMEDY: Final = {
 def decode_error(error: grpc.RpcError, address: str, graph: Graph | None = None) -> GradmeshError:
     """The error a failed call stands for; node and source line refer to the caller's own `graph`."""
     # Every RpcError that a call raises is a grpc.Call too.
-    code: grpc.StatusCode = error.code()  # type: ignore[attr-defined]
+    code: grpc.StatusCode = error.code()
     detail = _detail_of(error)
     if detail is None:
-        text: str = error.details() or code.name.lower()  # type: ignore[attr-defined]
+        text: str = error.details() or code.name.lower()
         cls = _CLASS_OF_STATUS.get(code.name, InternalError)
         what = "cannot reach" if cls is UnavailableError else "the call failed at"
         return cls(f"{what} {address}: {text}", remedy=_REMEDY.get(code.name, ""))

@@ -92,7 +92,9 @@ class BlobStore:
         array = self._blobs.get(digest)
         if array is None:
             raise BlobNotFoundError(
-                "the server holds no tensor of this digest", got=digest.hex(), remedy="upload the tensor, then ask again"
+                "the server holds no tensor of this digest",
+                got=digest.hex(),
+                remedy="upload the tensor, then ask again",
             )
         self._blobs.move_to_end(digest)
         return array

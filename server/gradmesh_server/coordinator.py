@@ -202,8 +202,10 @@ class Coordinator:
     async def _operands(
         self, request: pb.ComputeRequest, graph: Graph, used: list[bytes]
     ) -> tuple[list[bytes], Request]:
-        """The name of each input and given cotangent, b"" for those that came inline, and the request with
-        their arrays; the handles they came by are appended to `used`."""
+        """The request with its arrays, and the name of each, b"" for those that came inline.
+
+        The handles they came by are appended to `used`.
+        """
         tensors = list(request.inputs)
         count = len(tensors)
         tensors += [objective.cotangent for objective in request.of if objective.HasField("cotangent")]
@@ -248,10 +250,10 @@ class Coordinator:
 
     async def _program(self, graph: Graph, query: Query) -> tuple[Program, str]:
         key = graph.digest, query
-        program = self._programs.get(key)
-        if program is not None:
+        found = self._programs.get(key)
+        if found is not None:
             self._programs.move_to_end(key)
-            return program, HIT
+            return found, HIT
         program, outcome = await self._away(lambda: self._cache.get(graph, query))
         self._programs[key] = program
         while len(self._programs) > self._config.programs:
@@ -372,7 +374,10 @@ def check_name(name: bytes, field: str) -> None:
     """Raises InvalidRequestError unless `name` can be a digest or handle."""
     if len(name) != DIGEST_BYTES:
         raise InvalidRequestError(
-            f"{field} is not a name", expected=f"{DIGEST_BYTES} bytes", got=f"{len(name)} bytes", remedy="see the contract"
+            f"{field} is not a name",
+            expected=f"{DIGEST_BYTES} bytes",
+            got=f"{len(name)} bytes",
+            remedy="see the contract",
         )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import grpc
 import pytest
+
 from gradmesh._remote import RemoteSession, connect
 from gradmesh.v1 import blob_service_pb2_grpc as blob_grpc
 from gradmesh.v1 import gradient_service_pb2 as pb

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
+
 from gradmesh_engine.graph import Attrs, Graph, Node, TensorSpec
 from gradmesh_engine.session import Query, Request
 

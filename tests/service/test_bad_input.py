@@ -9,6 +9,7 @@ from dataclasses import replace
 import grpc
 import numpy as np
 import pytest
+
 from gradmesh import _codec
 from gradmesh._remote import connect
 from gradmesh._status import decode_error
@@ -41,7 +42,6 @@ from gradmesh_engine.errors import (
 from gradmesh_engine.graph import digest_of_array
 from gradmesh_server.config import MIB, Config
 from gradmesh_server.server import Server, background
-
 from tests.service.graphs import F32, chain, chain_request, node, spec, until
 
 pytestmark = pytest.mark.usefixtures("keeps_nothing")
@@ -109,7 +109,11 @@ COMPUTE: dict[str, tuple[Callable[[pb.ComputeRequest], object], type[GradmeshErr
         LengthError,
         AT,
     ),
-    "unknown dtype of a spec": (lambda r: setattr(r.graph.inputs[0], "dtype", "f32"), UnknownDTypeError, {"got": "f32"}),
+    "unknown dtype of a spec": (
+        lambda r: setattr(r.graph.inputs[0], "dtype", "f32"),
+        UnknownDTypeError,
+        {"got": "f32"},
+    ),
     "unknown dtype of an input": (lambda r: setattr(r.inputs[0], "dtype", "half"), UnknownDTypeError, {"got": "half"}),
     "missing input": (lambda r: r.inputs.__delitem__(1), MissingInputError, {}),
     "no input": (lambda r: r.ClearField("inputs"), MissingInputError, {}),

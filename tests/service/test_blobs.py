@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+
 from gradmesh._blobs import Digests
 from gradmesh._remote import CONSTANT_BYTES, RemoteSession, connect
 from gradmesh.v1 import blob_service_pb2 as blob_pb
@@ -19,7 +20,6 @@ from gradmesh_server.backend import Pieces
 from gradmesh_server.blobs import BlobStore
 from gradmesh_server.config import MIB, Config
 from gradmesh_server.server import Server, background
-
 from tests.service.graphs import F32, chain, chain_request, equal_bits, frozen, spec
 
 # --- through a session ----------------------------------------------------------------------------
@@ -93,7 +93,6 @@ def test_a_blob_the_server_dropped_is_sent_again() -> None:
 def test_a_result_nobody_fetches_is_dropped() -> None:
     from gradmesh import _codec
     from gradmesh.v1 import gradient_service_pb2 as pb
-
     from tests.service.graphs import until
 
     with background(Config(port=0, handle_ttl_seconds=0.2)) as server, connect(server.address) as session:

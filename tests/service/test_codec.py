@@ -6,6 +6,9 @@ import random
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from gradmesh import _codec
 from gradmesh.v1 import graph_pb2, tensor_pb2
 from gradmesh_engine import dtypes
@@ -21,9 +24,6 @@ from gradmesh_engine.errors import (
 )
 from gradmesh_engine.graph import Graph, Node, TensorSpec, attrs_of
 from gradmesh_engine.session import GradFn, Stats
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
 from tests.service.graphs import chain, equal_bits, frozen
 
 SHAPES = st.lists(st.integers(0, 4), max_size=4).map(tuple)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from google.protobuf import descriptor_pb2
+
 from gradmesh.v1 import blob_service_pb2, error_pb2, gradient_service_pb2, graph_pb2, tensor_pb2
 from gradmesh_engine.dtypes import BY_NAME
 from gradmesh_engine.errors import GradmeshError, all_errors

@@ -16,6 +16,9 @@ from collections.abc import Iterator, Sequence
 import grpc
 import numpy as np
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+
 from gradmesh import _codec
 from gradmesh._options import Budget, Retry, Timeout
 from gradmesh._remote import connect
@@ -38,9 +41,6 @@ from gradmesh_server.backend import BackendStats, Operand, Outcome, WorkerInfo
 from gradmesh_server.config import Config
 from gradmesh_server.inline import InlineBackend
 from gradmesh_server.server import SERVICES, Server, background
-from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
-
 from tests.service.graphs import F64, chain_request, equal_bits, frozen, node, spec, until
 
 ONCE = Retry(attempts=1)
@@ -494,4 +494,3 @@ def test_messages_of_another_make_get_the_digest_to_use_from_now_on(gradients: p
     assert not message.HasField("graph")
     second = gradients.Compute(message, timeout=30)
     assert second.gradients[0].tensor.data == first.gradients[0].tensor.data != b""
-

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+
 from gradmesh._remote import CONSTANT_BYTES, INLINE_BYTES, RemoteSession, connect
 from gradmesh_engine import dtypes
 from gradmesh_engine.errors import (
@@ -21,7 +22,6 @@ from gradmesh_engine.graph import Graph
 from gradmesh_engine.local import LocalSession
 from gradmesh_engine.session import Query, Request, Result, Session
 from gradmesh_server.server import Server
-
 from tests.service.graphs import F32, chain, chain_request, equal_bits, frozen, node, spec
 
 
@@ -66,9 +66,7 @@ def test_a_cotangent_and_intermediate_values(any_session: Session) -> None:
     x, y = base.inputs
     t, e = np.tanh(x * y), np.exp(x)
     np.testing.assert_allclose(result.gradients[0], (weight + 1) * e, rtol=1e-12)
-    np.testing.assert_allclose(
-        result.gradients[1], (weight + 1) * ((1 - t * t) * e * y + t * e), rtol=1e-12
-    )
+    np.testing.assert_allclose(result.gradients[1], (weight + 1) * ((1 - t * t) * e * y + t * e), rtol=1e-12)
 
 
 def test_no_path_is_none(any_session: Session) -> None:

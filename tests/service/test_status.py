@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import grpc
 import pytest
+
 from gradmesh._status import DETAILS_KEY, decode_error, encode_error
 from gradmesh.v1 import error_pb2
 from gradmesh_engine import errors
 from gradmesh_engine.errors import GradmeshError, all_errors
-
 from tests.service.graphs import chain
 
 
@@ -94,8 +94,6 @@ def test_statuses_without_details(code: str, cls: type[GradmeshError]) -> None:
 def test_a_class_of_a_later_version_becomes_the_one_of_its_status() -> None:
     status = error_pb2.RpcStatus(code=3)
     status.details.add().Pack(error_pb2.ErrorDetail(error="FancyNewError", message="m", got="g"))
-    back = decode_error(
-        Failed(grpc.StatusCode.NOT_FOUND, "m", ((DETAILS_KEY, status.SerializeToString()),)), "host:1"
-    )
+    back = decode_error(Failed(grpc.StatusCode.NOT_FOUND, "m", ((DETAILS_KEY, status.SerializeToString()),)), "host:1")
     assert type(back) is errors.NotFoundError
     assert (back.message, back.got) == ("m", "g")
