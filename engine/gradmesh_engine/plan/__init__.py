@@ -69,9 +69,7 @@ def _node_bytes(graph: Graph) -> list[int]:
     ]
 
 
-def _cost(
-    graph: Graph, tried: Cut, split: Split | None, fits: bool, costs: list[float], moved: list[int]
-) -> float:
+def _cost(graph: Graph, tried: Cut, split: Split | None, fits: bool, costs: list[float], moved: list[int]) -> float:
     """Estimated time of a cut, in adds."""
     total = blocked = 0.0
     per_byte = CACHE_COST if fits else MEMORY_COST

@@ -24,34 +24,37 @@ def live_bytes(graph: Graph, body: Iterable[int], reads: Sequence[Slot], keep: I
     """Most bytes per row alive at once while a body runs; values of no split dim do not count."""
     order = list(body)
     first = len(graph.inputs)
-    split_reads = {slot.value: slot for slot in reads if slot.dim is not None}
-    made = {first + index for index in order}
+    split_reads = {slot.value for slot in reads if slot.dim is not None}
+    root: dict[int, int] = {}  # a view lives as long as what it views
     last_use: dict[int, int] = {}
     for step, index in enumerate(order):
-        for i in graph.nodes[index].inputs:
-            last_use[i] = step
+        node = graph.nodes[index]
+        source = node.inputs[0] if node.inputs and primitive_of(node.op).view is not None else first + index
+        root[first + index] = root.get(source, source)
+        for i in (*node.inputs, first + index):
+            last_use[root.get(i, i)] = step
     for value in keep:
-        last_use[value] = len(order)
+        last_use[root.get(value, value)] = len(order)
+    dying: dict[int, list[int]] = {}
+    for value, step in last_use.items():
+        dying.setdefault(step, []).append(value)
 
-    def row_bytes(value: int) -> float:
-        return graph.specs[value].nbytes / length
-
-    alive: dict[int, float] = {}
+    alive: set[int] = set()
     peak = now = 0.0
     for step, index in enumerate(order):
         node = graph.nodes[index]
-        for i in node.inputs:
-            if i in split_reads and i not in alive:
-                alive[i] = row_bytes(i)
-                now += alive[i]
-        value = first + index
-        if primitive_of(node.op).view is None and value in made:
-            # A reduction's partial is not per row, but one is alive all the time.
-            alive[value] = row_bytes(value)
-            now += alive[value]
+        born = [i for i in node.inputs if i in split_reads and i not in alive]
+        if root[first + index] == first + index and (node.inputs or primitive_of(node.op).view is None):
+            born.append(first + index)
+        for value in born:
+            if value not in alive:
+                alive.add(value)
+                now += graph.specs[value].nbytes / length
         peak = max(peak, now)
-        for i in [v for v in alive if last_use.get(v, -1) <= step]:
-            now -= alive.pop(i)
+        for value in dying.get(step, ()):
+            if value in alive:
+                alive.remove(value)
+                now -= graph.specs[value].nbytes / length
     return peak
 
 

@@ -246,7 +246,5 @@ def _finish(
         )
     # Dims of values that are only ever whole mean nothing to a run.
     read_split = {slot.value for stage in stages for slot in stage.reads if slot.dim is not None}
-    live_dims = tuple(
-        dim if is_split[value] or value in read_split else None for value, dim in enumerate(dims)
-    )
+    live_dims = tuple(dim if is_split[value] or value in read_split else None for value, dim in enumerate(dims))
     return Cut(tuple(stages), live_dims, frozenset(stored), tuple(runs))
