@@ -10,9 +10,9 @@ from typing import Final
 
 import numpy as np
 
+from gradmesh_engine.backend import Pieces, Tensor
 from gradmesh_engine.errors import BlobNotFoundError, MemoryLimitError, OverloadedError
 from gradmesh_engine.graph import TensorSpec
-from gradmesh_server.backend import Pieces, Tensor
 
 HANDLE_BYTES: Final = 16
 

@@ -9,8 +9,8 @@ import signal
 import sys
 from collections.abc import Sequence
 
+from gradmesh_engine.backend import Backend
 from gradmesh_engine.errors import GradmeshError, InvalidRequestError, UnavailableError
-from gradmesh_server.backend import Backend
 from gradmesh_server.config import Config
 
 _DEFAULT = Config()

@@ -18,6 +18,7 @@ from gradmesh import _codec
 from gradmesh.v1 import gradient_service_pb2 as pb
 from gradmesh.v1 import graph_pb2 as graph_pb
 from gradmesh.v1 import tensor_pb2 as tensor_pb
+from gradmesh_engine.backend import Backend, Operand, Outcome, Pieces, Tensor
 from gradmesh_engine.check import check
 from gradmesh_engine.errors import (
     GradmeshError,
@@ -31,7 +32,6 @@ from gradmesh_engine.graph import DIGEST_BYTES, Graph
 from gradmesh_engine.plan import plan_text
 from gradmesh_engine.program import Program, ProgramCache, arrays_of, grad_fns
 from gradmesh_engine.session import GradFn, Query, Request, Stats
-from gradmesh_server.backend import Backend, Operand, Outcome, Pieces, Tensor
 from gradmesh_server.blobs import BlobStore, spec_of_tensor
 from gradmesh_server.config import Config
 from gradmesh_server.inline import INLINE, InlineBackend, run_here

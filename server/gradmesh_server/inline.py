@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from gradmesh_engine.backend import BackendStats, Operand, Outcome, StageRun, WorkerInfo
 from gradmesh_engine.errors import CancelledError, DeadlineError
-from gradmesh_server.backend import BackendStats, Operand, Outcome, StageRun, WorkerInfo
 
 if TYPE_CHECKING:
     from gradmesh_engine.program import Program

@@ -17,9 +17,9 @@ from gradmesh.v1 import blob_service_pb2 as blob_pb
 from gradmesh.v1 import blob_service_pb2_grpc as blob_grpc
 from gradmesh.v1 import gradient_service_pb2 as pb
 from gradmesh.v1 import gradient_service_pb2_grpc as pb_grpc
+from gradmesh_engine.backend import Backend
 from gradmesh_engine.errors import UnavailableError
 from gradmesh_server.admission import Admission
-from gradmesh_server.backend import Backend
 from gradmesh_server.blobs import BlobStore
 from gradmesh_server.config import Config
 from gradmesh_server.coordinator import Coordinator

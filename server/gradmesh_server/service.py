@@ -21,6 +21,7 @@ from gradmesh.v1 import blob_service_pb2 as blob_pb
 from gradmesh.v1 import blob_service_pb2_grpc as blob_grpc
 from gradmesh.v1 import gradient_service_pb2 as pb
 from gradmesh.v1 import gradient_service_pb2_grpc as pb_grpc
+from gradmesh_engine.backend import Backend, Pieces, Tensor
 from gradmesh_engine.errors import (
     DeadlineError,
     DigestMismatchError,
@@ -35,7 +36,6 @@ from gradmesh_engine.errors import (
 from gradmesh_engine.graph import DIGEST_BYTES, TensorSpec, encode_spec
 from gradmesh_engine.ops import TABLE
 from gradmesh_server.admission import Admission
-from gradmesh_server.backend import Backend, Pieces, Tensor
 from gradmesh_server.blobs import BlobStore, new_handle, spec_of_tensor
 from gradmesh_server.catalogue import describe_ops
 from gradmesh_server.config import MIB, Config

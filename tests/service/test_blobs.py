@@ -12,11 +12,11 @@ from gradmesh._blobs import Digests
 from gradmesh._remote import CONSTANT_BYTES, RemoteSession, connect
 from gradmesh.v1 import blob_service_pb2 as blob_pb
 from gradmesh.v1 import blob_service_pb2_grpc as blob_grpc
+from gradmesh_engine.backend import Pieces
 from gradmesh_engine.errors import BlobNotFoundError, MemoryLimitError, OverloadedError
 from gradmesh_engine.graph import digest_of_array
 from gradmesh_engine.local import LocalSession
 from gradmesh_engine.session import Query, Request
-from gradmesh_server.backend import Pieces
 from gradmesh_server.blobs import BlobStore
 from gradmesh_server.config import MIB, Config
 from gradmesh_server.server import Server, background

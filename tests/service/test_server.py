@@ -24,6 +24,7 @@ from gradmesh._options import Budget, Retry, Timeout
 from gradmesh._remote import connect
 from gradmesh.v1 import gradient_service_pb2 as pb
 from gradmesh.v1 import gradient_service_pb2_grpc as pb_grpc
+from gradmesh_engine.backend import BackendStats, Operand, Outcome, WorkerInfo
 from gradmesh_engine.errors import (
     CancelledError,
     DeadlineError,
@@ -37,7 +38,6 @@ from gradmesh_engine.program import Program
 from gradmesh_engine.session import Request
 from gradmesh_server import cli
 from gradmesh_server.admission import Admission
-from gradmesh_server.backend import BackendStats, Operand, Outcome, WorkerInfo
 from gradmesh_server.config import Config
 from gradmesh_server.inline import InlineBackend
 from gradmesh_server.server import SERVICES, Server, background
