@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
 from gradmesh_engine import dtypes
 from gradmesh_engine.builder import Builder, V
 from gradmesh_engine.differentiate import pullback, replay
 from gradmesh_engine.graph import Graph, Node, TensorSpec, attrs_of
+from gradmesh_engine.ops import TABLE, Primitive, Site, lookup, primitive_of
 from gradmesh_engine.program import arrays_of, compile_query
 from gradmesh_engine.session import Query, Request
-from gradmesh_engine.ops import TABLE, Primitive, Site, lookup, primitive_of
 
 Arrays = Sequence[np.ndarray]
 
@@ -47,9 +48,7 @@ def pullback_graph(op: str, arrays: Arrays, attrs: Mapping[str, Any], wrt: Seque
     bound = attributes(op, attrs)
     results = TABLE[op].infer(specs, bound)
     given = tuple(dtypes.is_differentiable(spec.dtype) for spec in results)
-    pull = pullback(
-        TABLE[op], specs, attrs_of(bound), tuple(i in wrt for i in range(len(specs))), given
-    )
+    pull = pullback(TABLE[op], specs, attrs_of(bound), tuple(i in wrt for i in range(len(specs))), given)
     seeds = [spec for spec, is_given in zip(results, given, strict=True) if is_given]
     builder = Builder([*specs, *seeds])
     xs = [builder.value(i) for i in range(len(specs))]
@@ -89,7 +88,9 @@ def run_kernel(
         except ValueError:
             assert op.kernel is not None, f"{op.name} has no kernel for strides it cannot view"
         else:
-            assert (result.shape, result.dtype) == (out.shape, out.dtype), f"{op.name} made {result.dtype}{result.shape}"
+            assert (result.shape, result.dtype) == (out.shape, out.dtype), (
+                f"{op.name} made {result.dtype}{result.shape}"
+            )
             return result
     assert op.kernel is not None
     array = np.full(out.shape, 97, out.dtype)  # a kernel must not rely on what its buffer held
@@ -153,7 +154,14 @@ def from_torch(tensor: Any) -> np.ndarray:
     return np.asarray(tensor.numpy())
 
 
-_TOLERANCE = {"float64": 1e-11, "complex128": 1e-11, "float32": 2e-6, "complex64": 2e-6, "float16": 2e-3, "bfloat16": 1.6e-2}
+_TOLERANCE = {
+    "float64": 1e-11,
+    "complex128": 1e-11,
+    "float32": 2e-6,
+    "complex64": 2e-6,
+    "float16": 2e-3,
+    "bfloat16": 1.6e-2,
+}
 
 
 def assert_close(got: np.ndarray, expected: np.ndarray, loose: float = 1.0, what: str = "") -> None:
@@ -168,7 +176,9 @@ def assert_close(got: np.ndarray, expected: np.ndarray, loose: float = 1.0, what
         return
     finite = np.abs(b[np.isfinite(b)])
     scale = float(finite.max()) if finite.size else 1.0
-    np.testing.assert_allclose(a, b, rtol=tolerance * 4, atol=tolerance * max(scale, 1e-3), equal_nan=True, err_msg=what)
+    np.testing.assert_allclose(
+        a, b, rtol=tolerance * 4, atol=tolerance * max(scale, 1e-3), equal_nan=True, err_msg=what
+    )
 
 
 def evaluate(

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+
 from gradmesh_engine import dtypes
 from gradmesh_engine.errors import GradmeshError
 
@@ -61,7 +62,9 @@ class Operand:
         values = rng.uniform(self.low, self.high, self.shape)
         for kink in self.kinks:
             near = np.abs(values - kink) < 0.05
-            values = np.where(near, kink + np.where(values < kink, -0.05, 0.05) * (1.5 + rng.random(self.shape)), values)
+            values = np.where(
+                near, kink + np.where(values < kink, -0.05, 0.05) * (1.5 + rng.random(self.shape)), values
+            )
         if target.kind == "c":
             values = values + 1j * rng.uniform(self.low, self.high, self.shape)
         return np.asarray(values.astype(target)).reshape(self.shape)
@@ -103,11 +106,13 @@ class Sample:
         operands: how the operands are made.
         attrs: the attributes.
         unsplit: why a split that happens to work on this sample need not be in the op's axis rule.
+        untorched: why PyTorch's gradient of this sample is no reference; finite differences still are.
     """
 
     operands: tuple[Operand, ...]
     attrs: Mapping[str, Any] = field(default_factory=dict)
     unsplit: str = ""
+    untorched: str = ""
 
     def arrays(self, seed: str, dtype: str | None = None) -> tuple[np.ndarray, ...]:
         """The operands' values; `dtype` replaces that of every operand that is not fixed."""
@@ -127,6 +132,11 @@ def S(*operands: Operand, **attrs: Any) -> Sample:
 def unsplit(sample: Sample, why: str) -> Sample:
     """A sample on which a split that is not in the axis rule happens to work."""
     return replace(sample, unsplit=why)
+
+
+def untorched(sample: Sample, why: str) -> Sample:
+    """A sample that PyTorch cannot differentiate."""
+    return replace(sample, untorched=why)
 
 
 @dataclass(frozen=True)
@@ -172,6 +182,11 @@ class Row:
     smooth: bool = True
     twice: bool = True
     wrt: tuple[int, ...] | None = None
+
+    @property
+    def has_reference(self) -> bool:
+        """Whether PyTorch has the same op."""
+        return self.ref is not None or self.check is None
 
     def seed(self, sample: Sample) -> str:
         """Names the data of one sample."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from gradmesh_engine.errors import AttributeTypeError, AxisError, DTypeError, ShapeError
-
 from tests.ops.rows import EVERY, Bad, I, Row, S, T, row
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from gradmesh_engine.errors import ArityError, AttributeTypeError, DTypeError, ShapeError
-
 from tests.ops.rows import COMPLEX, EVERY, FLOATS, INTS, NUMBERS, WIDE, B, Bad, L, Row, S, Sample, T, row
 
 INF, NAN = float("inf"), float("nan")
@@ -62,7 +61,10 @@ def comparison(op: str) -> Row:
 
 
 # Quotients that stay away from whole numbers, where rounding jumps.
-APART = tuple(S(T(*a, low=0.1, high=0.9), T(*b, low=1.1, high=1.9)) for a, b in (((5, 7), (5, 7)), ((5, 1), (7,)), ((), (6,)), ((0, 3), (3,))))
+APART = tuple(
+    S(T(*a, low=0.1, high=0.9), T(*b, low=1.1, high=1.9))
+    for a, b in (((5, 7), (5, 7)), ((5, 1), (7,)), ((), (6,)), ((0, 3), (3,)))
+)
 
 
 def _softplus(t, x):  # type: ignore[no-untyped-def]
@@ -151,7 +153,10 @@ ROWS: tuple[Row, ...] = (
     unary_row("erf", dtypes=(*FLOATS, *INTS), specials=(S(EDGES), S(L([-7.0, -3.0, 0.5, 0.84375, 1.25, 2.857, 6.0])))),
     unary_row("erfc", dtypes=(*FLOATS, *INTS)),
     # --- rounding ---------------------------------------------------------------------------------
-    *(unary_row(op, kinks=(-1.0, 0.0, 1.0, -1.5, -0.5, 0.5, 1.5), dtypes=(*FLOATS, *INTS)) for op in ("floor", "ceil", "round", "trunc")),
+    *(
+        unary_row(op, kinks=(-1.0, 0.0, 1.0, -1.5, -0.5, 0.5, 1.5), dtypes=(*FLOATS, *INTS))
+        for op in ("floor", "ceil", "round", "trunc")
+    ),
     # --- complex parts ----------------------------------------------------------------------------
     unary_row("conj", dtypes=EVERY, ref=lambda t, x: t.conj(x).resolve_conj()),
     *(unary_row(op, dtypes=(*FLOATS, *INTS, *COMPLEX)) for op in ("asinh",)),
@@ -164,8 +169,12 @@ ROWS: tuple[Row, ...] = (
     unary_row("normal_cdf", dtypes=FLOATS, ref=lambda t, x: t.special.ndtr(x), specials=(S(EDGES), S(L([-8.0, 8.0])))),
     # --- pairs ------------------------------------------------------------------------------------
     binary_row("floor_divide", samples=APART, dtypes=(*FLOATS, *INTS), specials=(S(EDGES_A, EDGES_B),)),
-    binary_row("div_floor", samples=APART, dtypes=(*FLOATS, *INTS), ref=lambda t, a, b: t.div(a, b, rounding_mode="floor")),
-    binary_row("div_trunc", samples=APART, dtypes=(*FLOATS, *INTS), ref=lambda t, a, b: t.div(a, b, rounding_mode="trunc")),
+    binary_row(
+        "div_floor", samples=APART, dtypes=(*FLOATS, *INTS), ref=lambda t, a, b: t.div(a, b, rounding_mode="floor")
+    ),
+    binary_row(
+        "div_trunc", samples=APART, dtypes=(*FLOATS, *INTS), ref=lambda t, a, b: t.div(a, b, rounding_mode="trunc")
+    ),
     binary_row("remainder", samples=APART, dtypes=(*FLOATS, *INTS)),
     binary_row("fmod", samples=APART, dtypes=(*FLOATS, *INTS)),
     binary_row("hypot", samples=binary(low=0.3), dtypes=FLOATS),

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from gradmesh_engine.errors import ArityError, AxisError, DTypeError, ShapeError
-
 from tests.ops.rows import COMPLEX, EVERY, FLOATS, INTS, WIDE, Bad, L, Row, S, Sample, T, row
 
 INF, NAN = float("inf"), float("nan")
@@ -85,7 +84,10 @@ ALONG: tuple[Row, ...] = (
     *(
         row(
             f"scan_{kind}",
-            *(S(T(*shape), dim=dim) for shape, dim in (((5, 7), 0), ((5, 7), 1), ((4, 5, 6), 1), ((9,), 0), ((0, 3), 0))),
+            *(
+                S(T(*shape), dim=dim)
+                for shape, dim in (((5, 7), 0), ((5, 7), 1), ((4, 5, 6), 1), ((9,), 0), ((0, 3), 0))
+            ),
             ref=lambda t, x, dim, kind=kind: getattr(t, f"cum{kind}")(x, dim, dtype=x.dtype),
             dtypes=(*WIDE, *COMPLEX, *INTS),
             loose=4,
@@ -176,7 +178,14 @@ USER: tuple[Row, ...] = (
         loose=4,
         errors=BAD_DIM,
     ),
-    row("prod", *reductions(low=0.5), ref=_prod, dtypes=tuple(d for d in EVERY if d != "float16"), loose=4, errors=BAD_DIM),
+    row(
+        "prod",
+        *reductions(low=0.5),
+        ref=_prod,
+        dtypes=tuple(d for d in EVERY if d != "float16"),
+        loose=4,
+        errors=BAD_DIM,
+    ),
     row(
         "mean",
         *reductions(empty=False),
@@ -190,7 +199,10 @@ USER: tuple[Row, ...] = (
     *(
         row(
             f"cum{kind}",
-            *(S(T(*shape, low=0.3), dim=dim) for shape, dim in (((5, 7), 0), ((5, 7), -1), ((4, 5, 6), 1), ((), 0), ((0, 3), 0))),
+            *(
+                S(T(*shape, low=0.3), dim=dim)
+                for shape, dim in (((5, 7), 0), ((5, 7), -1), ((4, 5, 6), 1), ((), 0), ((0, 3), 0))
+            ),
             specials=(S(T(5, 7), dim=0, dtype="float32"), S(T(5, 7, dtype="float32"), dim=0, dtype="float64")),
             ref=lambda t, x, dim, dtype=None, kind=kind: getattr(t, f"cum{kind}")(
                 x, dim, dtype=None if dtype is None else getattr(t, dtype)
@@ -268,7 +280,12 @@ USER: tuple[Row, ...] = (
             S(T(5, 7), correction=2.0),
             ref=_spreading(kind),
             dtypes=FLOATS,
-            specials=(S(T()), S(T(0, 3), dim=(1,)), S(T(1, 3), dim=(0,)), S(L([[1.0, NAN, 3.0], [1.0, 1.0, 0.5]]), dim=(1,))),
+            specials=(
+                S(T()),
+                S(T(0, 3), dim=(1,)),
+                S(T(1, 3), dim=(0,)),
+                S(L([[1.0, NAN, 3.0], [1.0, 1.0, 0.5]]), dim=(1,)),
+            ),
             loose=16,
             errors=(*BAD_DIM, Bad(S(T(3, dtype="int64")), DTypeError)),
         )

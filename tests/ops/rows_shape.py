@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from gradmesh_engine.errors import ArityError, AttributeTypeError, AxisError, ShapeError
-
 from tests.ops.rows import EVERY, Bad, I, Row, S, T, row, unsplit
 
 

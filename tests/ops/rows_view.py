@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gradmesh_engine.errors import AxisError, ShapeError
-
-from tests.ops.rows import EVERY, I, Bad, Row, S, T, row
+from tests.ops.rows import EVERY, Bad, I, Row, S, T, row
 
 OUT = AxisError
 
@@ -100,7 +99,9 @@ DIMS: tuple[Row, ...] = (
             errors=(Bad(S(T(3, 4), **{first: 0, second: 2}), OUT),),
         )
         for name, first, second in (
-            ("transpose", "dim0", "dim1"), ("swapaxes", "dim0", "dim1"), ("swapdims", "dim0", "dim1")
+            ("transpose", "dim0", "dim1"),
+            ("swapaxes", "dim0", "dim1"),
+            ("swapdims", "dim0", "dim1"),
         )
     ),
     row("t", S(T(5, 4)), S(T(5)), S(T()), dtypes=EVERY, errors=(Bad(S(T(3, 4, 5)), ShapeError),)),
@@ -353,7 +354,13 @@ EDGES: tuple[Row, ...] = (
         dtypes=EVERY,
         errors=(Bad(S(T(4, 5, 6)), ShapeError),),
     ),
-    row("trace", S(T(5, 7)), S(T(4, 4)), dtypes=("float64", "float32", "int64", "complex128"), errors=(Bad(S(T(5)), ShapeError),)),
+    row(
+        "trace",
+        S(T(5, 7)),
+        S(T(4, 4)),
+        dtypes=("float64", "float32", "int64", "complex128"),
+        errors=(Bad(S(T(5)), ShapeError),),
+    ),
 )
 
 ROWS: tuple[Row, ...] = DIMS + COPIES + PARTS + JOINS + EDGES

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from gradmesh_engine.errors import DTypeError, ShapeError
 
+from gradmesh_engine.errors import DTypeError, ShapeError
 from tests.ops.rows import FLOATS, INTS, WIDE, Bad, L, Row, S, Sample, T, row
 
 
@@ -94,9 +94,7 @@ GEOMETRY: tuple[tuple[tuple[int, ...], dict[str, tuple[int, ...]]], ...] = (
 
 def _outputs(shape: tuple[int, ...], kernel: Any, stride: Any, dilation: Any) -> tuple[int, ...]:
     sizes = shape[len(shape) - len(kernel) :]
-    return tuple(
-        (n - (k - 1) * d - 1) // s + 1 for n, k, s, d in zip(sizes, kernel, stride, dilation, strict=True)
-    )
+    return tuple((n - (k - 1) * d - 1) // s + 1 for n, k, s, d in zip(sizes, kernel, stride, dilation, strict=True))
 
 
 def _forward() -> tuple[Sample, ...]:

@@ -12,9 +12,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
+
 from gradmesh_engine.graph import TensorSpec
 from gradmesh_engine.ops import Factor
-
 from tests.ops.graphs import Application, accumulate_kernel, assert_close, run_kernel, run_whole
 
 _COMBINE = {"sum": np.add, "max": np.maximum, "min": np.minimum, "prod": np.multiply}
@@ -65,9 +65,7 @@ def run_split(app: Application, factor: Factor) -> np.ndarray:
             shape[factor.result] = (last - first) * scale
             out = TensorSpec(tuple(shape), app.out.dtype)
             results.append(
-                run_kernel(
-                    app.op, arrays, out, app.attrs, split=factor.result, length=whole, start=first * scale
-                )
+                run_kernel(app.op, arrays, out, app.attrs, split=factor.result, length=whole, start=first * scale)
             )
         else:
             assert factor.result is None, "a contracted factor has no dim of the result"
@@ -123,7 +121,7 @@ def check_accumulate(app: Application, factor: Factor, whole: np.ndarray) -> Non
 
 
 def describe(factor: Factor) -> str:
-    """"0.1 1.0 -> 0" or "0.1 -> sum": operand.dim of every operand that is cut, and what becomes of it."""
+    """ "0.1 1.0 -> 0" or "0.1 -> sum": operand.dim of every operand that is cut, and what becomes of it."""
     left = " ".join(f"{i}.{dim}" for i, dim in enumerate(factor.operands) if dim is not None)
     return f"{left or 'nothing'} -> {factor.result if factor.kind == 'map' else factor.kind}"
 

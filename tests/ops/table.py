@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from gradmesh_engine.ops import TABLE
 
+from gradmesh_engine.ops import TABLE
 from tests.ops import (
     rows_creation,
     rows_index,
     rows_linear,
     rows_nn,
     rows_pointwise,
+    rows_random,
     rows_reduction,
     rows_shape,
     rows_view,
@@ -30,6 +31,7 @@ ROWS: tuple[Row, ...] = (
     *rows_window.ROWS,
     *rows_nn.ROWS,
     *rows_creation.ROWS,
+    *rows_random.ROWS,
 )
 
 BY_OP: dict[str, Row] = {row.op: row for row in ROWS}
@@ -54,4 +56,6 @@ def _parameters(rows: tuple[Row, ...], field: str = "samples") -> list[Any]:
 SAMPLES = _parameters(KNOWN)
 SPECIALS = _parameters(KNOWN, "specials")
 ERRORS = _parameters(KNOWN, "errors")
+# Rows with a reference in PyTorch: random ops have none.
+WITH_TORCH = [p for p in SAMPLES if p.values[0].has_reference]
 BY_ROW = [pytest.param(row, id=row.op) for row in KNOWN]

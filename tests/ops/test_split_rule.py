@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+
 from gradmesh_engine.graph import TensorSpec
 from gradmesh_engine.lower import lower
 from gradmesh_engine.ops import Factor, Primitive, lookup
-
 from tests.ops.graphs import Application, applications, is_primitive, one_node, pullback_graph, spec_of
 from tests.ops.rows import Row, Sample
 from tests.ops.split_rule import check_declared, describe, undeclared
@@ -43,9 +43,8 @@ def test_no_split_is_missing(row: Row, sample: Sample) -> None:
 def _assert_complete(app: Application) -> None:
     missing = undeclared(app)
     specs = ", ".join(str(spec_of(a)) for a in app.arrays)
-    assert not missing, (
-        f"{app.op.name}({specs}) -> {app.out} {dict(app.attrs)} could also split: "
-        + "; ".join(sorted(map(describe, missing)))
+    assert not missing, f"{app.op.name}({specs}) -> {app.out} {dict(app.attrs)} could also split: " + "; ".join(
+        sorted(map(describe, missing))
     )
 
 

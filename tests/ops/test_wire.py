@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from gradmesh import _codec as codec
 from gradmesh.v1 import graph_pb2, tensor_pb2
 from gradmesh_engine.check import check
-
 from tests.ops.graphs import one_node
 from tests.ops.rows import Row, Sample
 from tests.ops.table import BY_ROW, SAMPLES

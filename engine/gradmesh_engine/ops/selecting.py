@@ -144,8 +144,8 @@ def _rows(name: str, x: V, index: V, source: V, dim: int) -> tuple[V, V, V, int]
     if source1.shape != (*x1.shape[:dim], index.shape[0], *x1.shape[dim + 1 :]):
         raise ShapeError(
             f"{name}(): Source/destination tensor must have same slice shapes. Destination slice shape: "
-            f"{[*x1.shape[:dim], *x1.shape[dim + 1 :]]} at dimension {dim} and source slice shape: {list(source1.shape)} "
-            f"for {index.shape[0]} indices",
+            f"{[*x1.shape[:dim], *x1.shape[dim + 1 :]]} at dimension {dim} and source slice shape: "
+            f"{list(source1.shape)} for {index.shape[0]} indices",
             expected=str([*x1.shape[:dim], index.shape[0], *x1.shape[dim + 1 :]]),
             got=str(list(source1.shape)),
         )
@@ -163,14 +163,22 @@ def _index_copy(x: V, index: V, source: V, *, dim: int) -> V:
     return reshaped(put_set(x1, index, source1, dim=dim), *x.shape)
 
 
+def _bools(like: V, shape: Ints | None = None, value: bool = False) -> V:
+    return constant(like, value, like.shape if shape is None else shape, dtypes.bool_)
+
+
+def _filled(x: V, mask: V, value: V) -> V:
+    """One 0-d value wherever the mask holds: its gradient counts an element once, however often an index names it."""
+    return op("where", mask, op("convert", value, dtype=x.dtype.name), x)
+
+
 def _index_fill(x: V, index: V, value: V, *, dim: int) -> V:
     index, dim = _vector("index_fill", x, index, dim)
     if value.ndim:
         raise ShapeError(f"index_fill_ only supports a 0-dimensional value tensor, but got {value.ndim} dimension(s)")
     x1 = reshaped(x, *(x.shape or (1,)))
     shape = (*x1.shape[:dim], index.shape[0], *x1.shape[dim + 1 :])
-    filling = expand(op("convert", value, dtype=x.dtype.name), shape=shape)
-    return reshaped(put_set(x1, index, filling, dim=dim), *x.shape)
+    return reshaped(_filled(x1, put_set(_bools(x1), index, _bools(x1, shape, True), dim=dim), value), *x.shape)
 
 
 composite(
@@ -234,8 +242,6 @@ def _scattered(name: str, x: V, index: V, src: V, dim: int) -> tuple[V, int]:
     """The values for each element of the index, and the dim from the front. Raises ShapeError, DTypeError."""
     dim = normal_dim(dim, x.ndim)
     check_along(name, x.spec, index.spec, dim)
-    if src.ndim == 0 and index.ndim:
-        return expand(op("convert", src, dtype=x.dtype.name), shape=index.shape), dim
     same_dtype(name, x, src, "src")
     if src.ndim != index.ndim or any(a > b for a, b in zip(index.shape, src.shape, strict=True)):
         raise ShapeError(
@@ -258,6 +264,8 @@ def _reached(x: V, index: V, dim: int) -> dict[str, Ints] | None:
 
 
 def _scatter(x: V, index: V, src: V, *, dim: int) -> V:
+    if src.ndim == 0 and index.ndim:
+        return _filled(x, _scatter(_bools(x), index, _bools(x, index.shape, True), dim=dim), src)
     src, dim = _scattered("scatter", x, index, src, dim)
     region = _reached(x, index, dim)
     if region is None:

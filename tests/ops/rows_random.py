@@ -1,0 +1,148 @@
+"""Rows: random ops. PyTorch's numbers are others, so each is held to its distribution and to its key."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from gradmesh_engine.errors import DTypeError, InvalidGraphError, ShapeError
+from tests.ops.rows import KEY, Bad, Row, S, T, row
+
+Arrays = Sequence[np.ndarray]
+BIG = 20_000
+
+
+def _uniform(outputs: Arrays, arrays: Arrays, attrs: Mapping[str, Any]) -> None:
+    (x,) = outputs
+    assert ((x >= 0) & (x < 1)).all()
+    _moments(x, 0.5, 1 / 12)
+
+
+def _normal(outputs: Arrays, arrays: Arrays, attrs: Mapping[str, Any]) -> None:
+    assert np.isfinite(outputs[0].astype(np.float64)).all()
+    _moments(outputs[0], 0.0, 1.0)
+
+
+def _integers(outputs: Arrays, arrays: Arrays, attrs: Mapping[str, Any]) -> None:
+    (x,) = outputs
+    low, high = attrs.get("low", 0), attrs["high"]
+    assert ((x >= low) & (x < high)).all()
+    if x.size >= BIG:
+        counts = np.bincount((x - low).reshape(-1), minlength=high - low)
+        assert np.abs(counts / x.size - 1 / (high - low)).max() < 0.02
+
+
+def _mask(outputs: Arrays, arrays: Arrays, attrs: Mapping[str, Any]) -> None:
+    if outputs[0].size >= BIG:
+        assert abs(float(outputs[0].mean()) - attrs["p"]) < 0.02
+    if attrs["p"] in (0.0, 1.0):
+        assert (outputs[0] == bool(attrs["p"])).all()
+
+
+def _permutation(outputs: Arrays, arrays: Arrays, attrs: Mapping[str, Any]) -> None:
+    assert sorted(outputs[0].tolist()) == list(range(attrs["n"]))
+    if attrs["n"] > 9:
+        assert outputs[0].tolist() != sorted(outputs[0].tolist())
+
+
+def _bernoulli(outputs: Arrays, arrays: Arrays, attrs: Mapping[str, Any]) -> None:
+    x, p = outputs[0], arrays[0]
+    assert np.isin(x, (0, 1)).all()
+    if x.size >= BIG:
+        assert abs(float((x - p).mean())) < 0.02
+
+
+def _dropout(outputs: Arrays, arrays: Arrays, attrs: Mapping[str, Any]) -> None:
+    x, y = arrays[0], outputs[0]
+    p, training = attrs.get("p", 0.5), attrs.get("training", True)
+    if not training or p == 0:
+        assert np.array_equal(x, y)
+        return
+    if p == 1:
+        assert (y == 0).all()
+        return
+    kept = y != 0
+    np.testing.assert_allclose(y[kept], x[kept] / (1 - p))
+    if x.size >= BIG:
+        assert abs(float(kept.mean()) - (1 - p)) < 0.02
+
+
+def _channels(outputs: Arrays, arrays: Arrays, attrs: Mapping[str, Any]) -> None:
+    _dropout(outputs, arrays, attrs)
+    kept = (outputs[0] != 0).reshape(*outputs[0].shape[:2], -1)
+    assert (kept.all(-1) | ~kept.any(-1)).all()
+
+
+def _moments(x: np.ndarray, mean: float, variance: float) -> None:
+    if x.size >= BIG:
+        wide = x.astype(np.float64)
+        assert abs(wide.mean() - mean) < 0.03
+        assert abs(wide.var() - variance) < 0.04 * max(variance, 0.25)
+        # Neighbours are independent.
+        flat = wide.reshape(-1) - wide.mean()
+        assert abs((flat[1:] * flat[:-1]).mean()) < 0.03 * variance
+
+
+FLOATING = ("float64", "float32", "float16", "bfloat16")
+
+ROWS: tuple[Row, ...] = (
+    *(
+        row(
+            name,
+            *(S(KEY(), shape=(BIG // 100, 100), dtype=d) for d in FLOATING),
+            S(KEY(7), shape=(5, 7)),
+            S(KEY(-3), shape=()),
+            S(KEY(), shape=(0, 3)),
+            S(KEY(2**40), shape=(4, 5, 6), dtype="float64"),
+            check=check,
+            errors=(Bad(S(KEY(), shape=(-1,)), ShapeError), Bad(S(T(), shape=(2,)), DTypeError)),
+        )
+        for name, check in (("random_uniform", _uniform), ("random_normal", _normal))
+    ),
+    row(
+        "random_int",
+        S(KEY(), shape=(BIG,), high=10),
+        S(KEY(), shape=(5, 7), low=-3, high=4),
+        S(KEY(), shape=(0, 3), high=2),
+        check=_integers,
+        errors=(Bad(S(KEY(), shape=(3,), low=4, high=4), ShapeError),),
+    ),
+    row(
+        "random_mask",
+        S(KEY(), shape=(BIG // 100, 100), p=0.3),
+        S(KEY(), shape=(5, 7), p=0.5),
+        S(KEY(), shape=(5, 7), p=0.0),
+        S(KEY(), shape=(5, 7), p=1.0),
+        S(KEY(), shape=(), p=0.5),
+        check=_mask,
+    ),
+    row("random_permutation", S(KEY(), n=50), S(KEY(), n=0), S(KEY(5), n=1), check=_permutation),
+    row(
+        "bernoulli",
+        S(T(BIG // 100, 100, low=0.0, high=1.0), KEY()),
+        S(T(5, 7, low=0.0, high=1.0), KEY()),
+        S(T(low=0.0, high=1.0), KEY()),
+        check=_bernoulli,
+        wrt=(),
+    ),
+    row(
+        "dropout",
+        S(T(BIG // 100, 100, low=0.5), KEY()),
+        S(T(5, 7, low=0.5), KEY(), p=0.3),
+        S(T(5, 7, low=0.5), KEY(), p=0.0),
+        S(T(5, 7, low=0.5), KEY(), p=1.0),
+        S(T(5, 7, low=0.5), KEY(), p=0.3, training=False),
+        S(T(0, 3), KEY()),
+        check=_dropout,
+        errors=(Bad(S(T(3), KEY(), p=1.5), InvalidGraphError), Bad(S(T(3), KEY(), p=-0.1), InvalidGraphError)),
+    ),
+    row(
+        "feature_dropout",
+        S(T(4, 6, 5, low=0.5), KEY()),
+        S(T(4, 6, 5, 3, low=0.5), KEY(), p=0.3),
+        S(T(4, 6, 5, low=0.5), KEY(), training=False),
+        check=_channels,
+    ),
+)
