@@ -1,4 +1,4 @@
-"""Convolution: three primitives, bilinear and each other's derivatives, and torch's functions composed of them.
+"""Convolution: three primitives, bilinear and each other's derivatives.
 
 A block of images is kept with the images innermost, `[C, *S, N]`: the columns of im2col are then
 copied in long runs, and each product of matrices is one BLAS call for all images.
@@ -77,8 +77,10 @@ def _geometry(images: int, channels: int, sizes: Ints, w: Ints, attrs: Any, grou
     """The geometry of an input and a weight. Raises ShapeError with PyTorch's wording."""
     windows = Windows(w[2:], attrs["stride"], attrs["dilation"])
     low, high = attrs["low"], attrs["high"]
-    windows.check(len(sizes))
-    if windows.rank != len(sizes) or len(low) != windows.rank or len(high) != windows.rank:
+    for name in ("stride", "dilation"):
+        if any(n < 1 for n in attrs[name]):
+            raise ShapeError(f"non-positive {name} is not supported", expected="at least 1", got=str(list(attrs[name])))
+    if any(len(n) != len(sizes) for n in (windows.kernel, windows.stride, windows.dilation, low, high)):
         raise ShapeError(f"a weight of {len(w)} dims does not slide over {len(sizes)} spatial dims")
     if any(n < 0 for n in (*low, *high)):
         raise ShapeError("negative padding is not supported", got=f"low {list(low)}, high {list(high)}")

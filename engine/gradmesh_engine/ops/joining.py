@@ -108,7 +108,8 @@ def padded(x: V, padding: Ints, value: complex = 0) -> V:
     for size, (before, after) in zip(x.shape, pairs, strict=True):
         if size + before + after < 0:
             raise ShapeError(
-                f"The input size {size}, plus negative padding {before} and {after}, resulted in a negative output size",
+                f"The input size {size}, plus negative padding {before} and {after}, resulted in a negative output "
+                "size",
                 got=str(list(padding)),
             )
     if any(n < 0 for n in padding):
