@@ -120,6 +120,8 @@ class InPlaceMethods:
     cumprod_ = _in_place(reduce.cumprod)
     cumsum_ = _in_place(reduce.cumsum)
     index_add_ = _in_place(select.index_add)
+    index_copy_ = _in_place(select.index_copy)
+    index_fill_ = _in_place(select.index_fill)
     masked_fill_ = _in_place(select.masked_fill)
     scatter_ = _in_place(select.scatter)
     scatter_add_ = _in_place(select.scatter_add)

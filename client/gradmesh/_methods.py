@@ -206,6 +206,7 @@ class TensorMethods(Operators, InPlaceMethods):
     # --- products -----------------------------------------------------------------------------------
 
     addmm = linalg.addmm
+    baddbmm = linalg.baddbmm
     bmm = linalg.bmm
     dot = linalg.dot
     matmul = linalg.matmul
@@ -222,6 +223,8 @@ class TensorMethods(Operators, InPlaceMethods):
 
     broadcast_to = layout.broadcast_to
     chunk = layout.chunk
+    diag = layout.diag
+    diag_embed = layout.diag_embed
     diagonal = layout.diagonal
     expand = _expand
     expand_as = _expand_as
@@ -248,6 +251,7 @@ class TensorMethods(Operators, InPlaceMethods):
     t = layout.t
     tensor_split = layout.tensor_split
     tile = _tile
+    trace = layout.trace
     transpose = layout.transpose
     tril = layout.tril
     triu = layout.triu
@@ -282,6 +286,8 @@ class TensorMethods(Operators, InPlaceMethods):
     argwhere = picks.argwhere
     gather = picks.gather
     index_add = picks.index_add
+    index_copy = picks.index_copy
+    index_fill = picks.index_fill
     index_select = picks.index_select
     masked_fill = picks.masked_fill
     masked_select = picks.masked_select

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gradmesh import _creation, _dtype, _tensor, _trace
+from gradmesh import _dtype, _tensor
 from gradmesh._creation import DTypeLike, Size, finish, same, wanted_dtype
 from gradmesh._functions import binary
 from gradmesh._functions._common import cast, ints, one, sizes, spec
 from gradmesh._functions.sample import key
-from gradmesh._random import Generator, next_key
+from gradmesh._random import Generator
 from gradmesh_engine import dtypes
 from gradmesh_engine.errors import AttributeTypeError, DTypeError, InvalidRequestError
 from gradmesh_engine.ops.creation import checked_shape
@@ -95,9 +95,8 @@ def randperm(
 ) -> Tensor:
     """0 to n - 1 in random order, int64. Example: `gm.randperm(3).shape` is `torch.Size([3])`."""
     (count,) = checked_shape((n,))
-    order = np.random.Generator(np.random.Philox(key=next_key(generator))).permutation(count)
-    wanted = dtypes.int64 if dtype is None else _dtype.of(dtype).np
-    return finish(_trace.constant(_creation.convert_array(order, wanted)), False, device)
+    order = one("randperm", key(generator), n=count)
+    return finish(order if dtype is None else cast(order, _dtype.of(dtype).np), False, device)
 
 
 def normal(

@@ -181,7 +181,7 @@ def _compare(op: str, input: Tensor, other: Operand) -> Tensor:
         if not limits.min <= other <= limits.max:
             # Compared in a dtype that holds both, so that no number wraps around.
             input = cast(input, dtypes.int64)
-    return one(op, *lift(op, input, other))
+    return one(op, *lift(input, other))
 
 
 def eq(input: Tensor, other: Operand) -> Tensor:
@@ -251,7 +251,9 @@ def bitwise_xor(input: Operand, other: Operand) -> Tensor:
 
 
 def clamp(input: Tensor, min: Operand | None = None, max: Operand | None = None) -> Tensor:
-    """`input` limited to [min, max]; either may be absent. Example: `gm.clamp(gm.tensor([5.]), max=2)` is `tensor([2.])`.
+    """`input` limited to [min, max]; either may be absent.
+
+    Example: `gm.clamp(gm.tensor([5.]), max=2)` is `tensor([2.])`.
 
     Raises ShapeError when both limits are absent.
     """

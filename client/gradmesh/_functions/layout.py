@@ -293,6 +293,27 @@ def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Te
     return one("diagonal", input, offset=offset, dim1=dim1, dim2=dim2)
 
 
+def diag(input: Tensor, diagonal: int = 0) -> Tensor:
+    """The diagonal of a matrix as a vector, or a matrix with a vector as its diagonal.
+
+    Example: `gm.diag(gm.eye(2))` is `tensor([1., 1.])`.
+    """
+    return one("diag", input, diagonal=diagonal)
+
+
+def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
+    """Matrices in two new dims, with the last dim as their diagonals.
+
+    Example: `gm.diag_embed(gm.ones(1))` is `tensor([[1.]])`.
+    """
+    return one("diag_embed", input, offset=offset, dim1=dim1, dim2=dim2)
+
+
+def trace(input: Tensor) -> Tensor:
+    """Sum of the diagonal of a matrix. Example: `gm.trace(gm.eye(2))` is `tensor(2.)`."""
+    return one("trace", input)
+
+
 def triu(input: Tensor, diagonal: int = 0) -> Tensor:
     """Zero below a diagonal. Example: `gm.triu(gm.ones(2, 2))` is `tensor([[1., 1.], [0., 1.]])`."""
     return one("triu", input, diagonal=diagonal)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from gradmesh._functions import binary, layout
-from gradmesh._functions._common import Number, check_rank, one
+from gradmesh._functions._common import Number, check_rank, ints, number, one
 from gradmesh_engine.errors import AttributeTypeError
 
 if TYPE_CHECKING:
@@ -14,7 +13,9 @@ if TYPE_CHECKING:
 
 
 def matmul(input: Tensor, other: Tensor) -> Tensor:
-    """Matrix product in all ranks: (…, n, k) @ (…, k, m) is (…, n, m); batch dims broadcast, a vector is a row or column.
+    """Matrix product in all ranks: (…, n, k) @ (…, k, m) is (…, n, m).
+
+    Batch dims broadcast; a vector is a row or a column.
 
     Example: `gm.matmul(gm.ones(2, 3), gm.ones(3))` is `tensor([3., 3.])`.
     """
@@ -49,9 +50,6 @@ def dot(input: Tensor, tensor: Tensor) -> Tensor:
     return one("dot", input, tensor)
 
 
-inner_product = dot
-
-
 def bmm(input: Tensor, mat2: Tensor) -> Tensor:
     """(b, n, k) by (b, k, m) is (b, n, m).
 
@@ -66,7 +64,7 @@ def outer(input: Tensor, vec2: Tensor) -> Tensor:
     """(n,) and (m,) give (n, m). Example: `gm.outer(gm.ones(2), gm.ones(1))` is `tensor([[1.], [1.]])`."""
     check_rank("outer", input, 1)
     check_rank("outer", vec2, 1)
-    return binary.mul(layout.reshape(input, (-1, 1)), vec2)
+    return one("outer", input, vec2)
 
 
 def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Number = 1, alpha: Number = 1) -> Tensor:
@@ -74,11 +72,27 @@ def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Number = 1, alpha:
 
     Example: `gm.addmm(gm.ones(1), gm.ones(1, 2), gm.ones(2, 1))` is `tensor([[3.]])`.
     """
-    if beta != 1:
-        input = binary.mul(input, beta)
-    if alpha != 1:
-        mat1 = binary.mul(mat1, alpha)
-    return one("addmm", input, mat1, mat2)
+    return one("addmm", input, mat1, mat2, beta=number(beta), alpha=number(alpha))
+
+
+def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Number = 1, alpha: Number = 1) -> Tensor:
+    """`beta * input + alpha * (batch1 @ batch2)` of batches of matrices.
+
+    Example: `gm.baddbmm(gm.ones(1), gm.ones(1, 1, 2), gm.ones(1, 2, 1))` is `tensor([[[3.]]])`.
+    """
+    return one("baddbmm", input, batch1, batch2, beta=number(beta), alpha=number(alpha))
+
+
+def tensordot(a: Tensor, b: Tensor, dims: int | Sequence[Sequence[int]] = 2) -> Tensor:
+    """Sum of products over the last `dims` dims of `a` and the first of `b`, or over two lists of dims.
+
+    Example: `gm.tensordot(gm.ones(2, 3), gm.ones(3), 1)` is `tensor([3., 3.])`.
+    """
+    if isinstance(dims, int):
+        of_a, of_b = tuple(range(a.ndim - dims, a.ndim)), tuple(range(dims))
+    else:
+        of_a, of_b = (ints("tensordot", "dims", part) for part in dims)
+    return one("tensordot", a, b, dims_a=of_a, dims_b=of_b)
 
 
 def einsum(equation: str, *operands: Tensor | Sequence[Tensor]) -> Tensor:

@@ -9,7 +9,7 @@ import numpy as np
 
 from gradmesh import _tensor, _trace
 from gradmesh._functions import layout
-from gradmesh._functions._common import Operand, lift, one, scalar, spec, tensors_of
+from gradmesh._functions._common import Number, Operand, lift, one, scalar, spec, tensors_of
 from gradmesh_engine import dtypes
 from gradmesh_engine.errors import DTypeError
 
@@ -37,9 +37,7 @@ def hstack(tensors: Sequence[Tensor]) -> Tensor:
 
     Example: `gm.hstack([gm.ones(1), gm.zeros(1)])` is `tensor([1., 0.])`.
     """
-    parts = tensors_of("hstack", tensors)
-    parts = [layout.reshape(part, (1,)) if part.ndim == 0 else part for part in parts]
-    return cat(parts, 0 if parts[0].ndim == 1 else 1)
+    return one("hstack", *tensors_of("hstack", tensors))
 
 
 def vstack(tensors: Sequence[Tensor]) -> Tensor:
@@ -47,8 +45,15 @@ def vstack(tensors: Sequence[Tensor]) -> Tensor:
 
     Example: `gm.vstack([gm.ones(1), gm.zeros(1)])` is `tensor([[1.], [0.]])`.
     """
-    parts = tensors_of("vstack", tensors)
-    return cat([layout.reshape(part, (1, -1)) if part.ndim < 2 else part for part in parts], 0)
+    return one("vstack", *tensors_of("vstack", tensors))
+
+
+def dstack(tensors: Sequence[Tensor]) -> Tensor:
+    """Joined along dim 2, with at least three dims.
+
+    Example: `gm.dstack([gm.ones(1), gm.zeros(1)])` is `tensor([[[1., 0.]]])`.
+    """
+    return one("dstack", *tensors_of("dstack", tensors))
 
 
 # --- by index -------------------------------------------------------------------------------------
@@ -68,7 +73,7 @@ def scatter(input: Tensor, dim: int, index: Tensor, src: Operand) -> Tensor:
     Example: `gm.scatter(gm.zeros(2), 0, gm.tensor([1]), 5.)` is `tensor([0., 5.])`.
     """
     if not isinstance(src, _tensor.Tensor):
-        src = layout.broadcast_to(scalar(src, spec(input).dtype), tuple(index.shape))
+        src = scalar(src, spec(input).dtype)
     return one("scatter", input, index, src, dim=dim)
 
 
@@ -88,20 +93,38 @@ def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
     return one("index_select", input, index, dim=dim)
 
 
-def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
-    """A copy with slices of `source` added at positions of a dim.
+def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: Number = 1) -> Tensor:
+    """A copy with alpha times slices of `source` added at positions of a dim.
 
     Example: `gm.index_add(gm.zeros(2), 0, gm.tensor([1]), gm.ones(1))` is `tensor([0., 1.])`.
     """
-    return one("index_add", input, index, source, dim=dim)
+    return one("index_add", input, index, source, dim=dim, alpha=alpha)
 
 
-def take_along_dim(input: Tensor, indices: Tensor, dim: int) -> Tensor:
-    """`gather` under NumPy's order of arguments.
+def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
+    """A copy with slices of `source` at positions of a dim.
+
+    Example: `gm.index_copy(gm.zeros(2), 0, gm.tensor([1]), gm.ones(1))` is `tensor([0., 1.])`.
+    """
+    return one("index_copy", input, index, source, dim=dim)
+
+
+def index_fill(input: Tensor, dim: int, index: Tensor, value: Operand) -> Tensor:
+    """A copy with one number at positions of a dim.
+
+    Example: `gm.index_fill(gm.zeros(2), 0, gm.tensor([1]), 5.)` is `tensor([0., 5.])`.
+    """
+    if not isinstance(value, _tensor.Tensor):
+        value = scalar(value, spec(input).dtype)
+    return one("index_fill", input, index, value, dim=dim)
+
+
+def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Tensor:
+    """`gather` whose other dims broadcast; without a dim, of the flattened operand.
 
     Example: `gm.take_along_dim(gm.arange(3), gm.tensor([2]), 0)` is `tensor([2])`.
     """
-    return gather(input, dim, indices)
+    return one("take_along_dim", input, indices, dim=dim)
 
 
 # --- by mask --------------------------------------------------------------------------------------
@@ -112,9 +135,9 @@ def masked_fill(input: Tensor, mask: Tensor, value: Operand) -> Tensor:
 
     Example: `gm.masked_fill(gm.ones(2), gm.tensor([True, False]), 0.)` is `tensor([0., 1.])`.
     """
-    if not isinstance(value, _tensor.Tensor):
-        value = scalar(value, spec(input).dtype)
-    return one("masked_fill", input, mask, value)
+    if isinstance(value, _tensor.Tensor):
+        return one("masked_fill", input, mask, value, scalar=False)
+    return one("masked_fill", input, mask, scalar(value, spec(input).dtype))
 
 
 @overload
