@@ -88,8 +88,12 @@ async def _serve(config: Config, backend: Backend | None) -> None:
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+
+    def listen_to_signals() -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+
+    listen_to_signals()
     server = Server(config, backend)
     starting = asyncio.ensure_future(server.start())
     stopping = asyncio.ensure_future(stop.wait())
@@ -98,6 +102,7 @@ async def _serve(config: Config, backend: Backend | None) -> None:
         await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
         if starting.done():
             starting.result()
+            listen_to_signals()  # Ray puts a handler in our place that prints a stack.
             pids = [str(worker.pid) for worker in backend.workers()] if backend is not None else []
             workers = f"{len(pids)} workers (pids {', '.join(pids)})" if pids else "no workers, computing in process"
             print(f"gradmesh serving on {server.address} with {workers}", flush=True)

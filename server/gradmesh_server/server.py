@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -69,6 +70,21 @@ class Server:
         """Bring workers up, then listen. Raises UnavailableError when the port cannot be had."""
         config = self.config
         self.loop = asyncio.get_running_loop()
+        self._check_port()
+        if self._backend is not None:
+            # Before there is a gRPC server: starting workers forks, which gRPC's threads do not like.
+            await self._backend.start()
+        try:
+            self._server = await self._listen()
+        except BaseException:
+            if self._backend is not None:
+                await self._backend.close()
+            raise
+        await self._tell_health()
+        self._watch = asyncio.create_task(self._watch_over())
+
+    async def _listen(self) -> grpc.aio.Server:
+        config = self.config
         server = grpc.aio.server(
             options=[
                 ("grpc.max_receive_message_length", config.max_message_bytes),
@@ -89,20 +105,25 @@ class Server:
         try:
             self.port = server.add_insecure_port(f"{config.host}:{config.port}")
         except RuntimeError as error:
-            raise UnavailableError(
-                f"cannot listen on {config.host}:{config.port}: {error}",
-                remedy="choose another port, or stop what listens there",
-            ) from None
-        try:
-            if self._backend is not None:
-                await self._backend.start()
-            await server.start()
-        except BaseException:
-            await server.stop(None)
-            raise
-        self._server = server
-        await self._tell_health()
-        self._watch = asyncio.create_task(self._watch_over())
+            raise self._taken(error) from None
+        await server.start()
+        return server
+
+    def _check_port(self) -> None:
+        """Find out before workers are started whether the port can be had."""
+        family = socket.AF_INET6 if ":" in self.config.host else socket.AF_INET
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((self.config.host, self.config.port))
+            except OSError as error:
+                raise self._taken(error) from None
+
+    def _taken(self, error: Exception) -> UnavailableError:
+        return UnavailableError(
+            f"cannot listen on {self.config.host}:{self.config.port}: {error}",
+            remedy="choose another port, or stop what listens there",
+        )
 
     async def stop(self, grace_seconds: float | None = None) -> None:
         """Take nothing new, let running requests finish for so long, then stop everything. Idempotent."""
