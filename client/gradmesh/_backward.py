@@ -11,7 +11,7 @@ import numpy as np
 from gradmesh import _client_backward, _evaluate, _tensor, _views
 from gradmesh._explore import Exploration
 from gradmesh._gather import Gathering
-from gradmesh._leaf import Edge, Leaf
+from gradmesh._leaf import Leaf
 from gradmesh._modes import STATE
 from gradmesh._value import Value, emit, known, user_line
 from gradmesh_engine import dtypes
@@ -310,6 +310,3 @@ def warn_if_not_leaf(tensor: Tensor) -> None:
             "sure you access the leaf Tensor instead.",
             stacklevel=3,
         )
-
-
-__all__ = ["Edge", "backward", "grad", "joint", "warn_if_not_leaf"]

@@ -25,7 +25,7 @@ class dtype:
     def __init__(self, np_dtype: np.dtype) -> None:
         self.np: Final = np_dtype
         self.name: Final[str] = np_dtype.name
-        self.itemsize: Final[int] = np_dtype.itemsize
+        self.itemsize: Final = np_dtype.itemsize
         self.is_floating_point: Final = dtypes.is_floating(np_dtype)
         self.is_complex: Final = dtypes.is_complex(np_dtype)
         self.is_signed: Final = np_dtype not in (dtypes.bool_, dtypes.uint8)
@@ -145,7 +145,7 @@ class Size(tuple[builtins.int, ...]):
         found = tuple.__getitem__(self, index)
         return Size(found) if isinstance(found, tuple) else found
 
-    def __add__(self, other: Iterable[Any]) -> Size:  # type: ignore[override]
+    def __add__(self, other: Iterable[Any]) -> Size:
         return Size((*self, *other))
 
     def __mul__(self, times: SupportsIndex) -> Size:
@@ -162,14 +162,17 @@ class device:
 
     __slots__ = ("index", "type")
 
+    type: str
+    index: builtins.int | None
+
     def __init__(self, type: str | device = "cpu", index: builtins.int | None = None) -> None:
         name = type.type if isinstance(type, device) else type.partition(":")[0]
         if name != "cpu":
             raise UnknownDTypeError(
                 f"device {type!r} is not available", expected="cpu", got=str(type), remedy="leave the device out"
             )
-        self.type: Final = name
-        self.index: Final = index
+        self.type = name
+        self.index = index
 
     def __repr__(self) -> str:
         return f"device(type='{self.type}')"

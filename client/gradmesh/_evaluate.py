@@ -61,9 +61,7 @@ def kept_along(gathering: Gathering, pairs: list[tuple[Value, int]]) -> None:
         if len(_KEPT_PLACES) > _KEPT_PLACES_LIMIT:
             _KEPT_PLACES.clear()
         inner = {id(operand.node or operand) for made in again for operand in made.inputs}
-        _KEPT_PLACES.update(
-            [(made.code, made.instruction) for made in again if id(made) not in inner]
-        )
+        _KEPT_PLACES.update([(made.code, made.instruction) for made in again if id(made) not in inner])
     for made in gathering.order:
         made.ran = True
 

@@ -42,4 +42,3 @@ def explain(tensor: Tensor) -> str:
     # A cotangent's value is no part of a plan; any array of its spec stands for it.
     cotangents = tuple([np.zeros(value.spec.shape, value.spec.dtype) for given in query.given if given])
     return current_session().explain(Request(graph, inputs, query, cotangents))
-

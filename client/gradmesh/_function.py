@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-import warnings
+import weakref
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from gradmesh import _tensor, _views
 from gradmesh._explore import written_error
+from gradmesh._grad_fn import Node
 from gradmesh._leaf import Edge
 from gradmesh._modes import STATE
 from gradmesh._value import Made, Value, alias, emit, known, place, source_of, user_line
@@ -18,7 +19,6 @@ from gradmesh_engine import dtypes
 from gradmesh_engine.errors import AttributeTypeError, AutogradError, ShapeError
 
 if TYPE_CHECKING:
-    from gradmesh._grad_fn import Node
     from gradmesh._tensor import Tensor
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -129,7 +129,7 @@ class FunctionNode(Made):
     __slots__ = ("__weakref__", "arguments", "ctx", "function", "results")
 
     def __init__(self, function: type[Function], ctx: FunctionCtx, arguments: Sequence[Any]) -> None:
-        inputs = []
+        inputs: list[Value] = []
         self.arguments: list[int] = []
         for argument in arguments:
             if isinstance(argument, _tensor.Tensor):
@@ -207,9 +207,7 @@ class FunctionNode(Made):
         want, have = argument.spec.shape, gradient.spec.shape
         if have != want:
             lead = len(have) - len(want)
-            if lead < 0 or any(
-                w not in (1, h) for w, h in zip(want, have[lead:], strict=True)
-            ):
+            if lead < 0 or any(w not in (1, h) for w, h in zip(want, have[lead:], strict=True)):
                 raise ShapeError(
                     f"Function {name} returned an invalid gradient at index {index} - got {list(have)} but expected "
                     f"shape compatible with {list(want)}",
@@ -230,11 +228,15 @@ class FunctionNode(Made):
         return gradient
 
 
-@functools.lru_cache(maxsize=1024)
-def _node_class(function: type[Function]) -> type[Node]:
-    from gradmesh._grad_fn import Node
+_NODE_CLASSES: Final[weakref.WeakKeyDictionary[type, type[Node]]] = weakref.WeakKeyDictionary()
 
-    return type(f"{function.__name__}Backward", (Node,), {"__slots__": (), "__module__": function.__module__})
+
+def _node_class(function: type[Function]) -> type[Node]:
+    found = _NODE_CLASSES.get(function)
+    if found is None:
+        found = type(f"{function.__name__}Backward", (Node,), {"__slots__": (), "__module__": function.__module__})
+        _NODE_CLASSES[function] = found
+    return found
 
 
 class Function:
@@ -285,9 +287,7 @@ class Function:
         ctx = FunctionCtx()
         tracked = STATE.grad and any(isinstance(a, _tensor.Tensor) and a.requires_grad for a in args)
         node = FunctionNode(cls, ctx, args)
-        ctx.needs_input_grad = tuple(
-            [STATE.grad and isinstance(a, _tensor.Tensor) and a.requires_grad for a in args]
-        )
+        ctx.needs_input_grad = tuple([STATE.grad and isinstance(a, _tensor.Tensor) and a.requires_grad for a in args])
         grad, STATE.grad = STATE.grad, False
         try:
             if cls.setup_context is Function.setup_context:
@@ -309,10 +309,6 @@ def _finished(ctx: FunctionCtx, node: FunctionNode, args: Sequence[Any], output:
     results = []
     for index, result in enumerate(outputs):
         if not isinstance(result, _tensor.Tensor):
-            if not several or result is None or not tracked:
-                node.results.append(None)
-                results.append(result)
-                continue
             node.results.append(None)
             results.append(result)
             continue
@@ -388,6 +384,3 @@ class _Refused(Function):
     def backward(ctx: Any, *grads: Any) -> Any:
         """Raises AutogradError."""
         raise AutogradError("trying to differentiate twice a function that was marked with @once_differentiable")
-
-
-__all__: Final = ["Function", "FunctionCtx", "FunctionNode", "once_differentiable", "warnings"]

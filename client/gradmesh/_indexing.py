@@ -16,6 +16,7 @@ from gradmesh_engine.errors import AttributeTypeError, AxisError, InvalidRequest
 if TYPE_CHECKING:
     from gradmesh._tensor import Tensor
 
+
 def _items(index: Any) -> list[Any]:
     """The subscripts, with sequences of numbers as index tensors."""
     if isinstance(index, list) and any(isinstance(i, slice) or i is None or i is Ellipsis for i in index):
@@ -73,7 +74,7 @@ def _sliced(tensor: Tensor, dim: int, item: slice) -> Tensor:
     stop = max(start, stop)
     if (start, stop, step) == (0, size, 1):
         return tensor
-    result: Tensor = _trace.record("slice", tensor, dim=dim, start=start, stop=stop, step=step)
+    result: Tensor = _trace.record("slice", tensor, dim=dim, start=start, end=stop, step=step)
     return result
 
 

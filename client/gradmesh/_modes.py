@@ -105,8 +105,9 @@ class _GradMode(_Mode):
     ) -> None:
         STATE.grad = self._before
 
-    def _again(self) -> _GradMode:
-        return type(self)()
+    def _again(self) -> _Mode:
+        mode: _Mode = type(self)()
+        return mode
 
     def __new__(cls, function: Any = None) -> Any:
         # `@no_grad` without parentheses decorates.
@@ -184,7 +185,7 @@ class inference_mode(_Mode):
         STATE.grad, STATE.inference = self._before
 
     def _again(self) -> inference_mode:
-        return cast(inference_mode, inference_mode(self.mode))
+        return inference_mode(self.mode)
 
     def __call__(self, function: _F) -> _F:
         return self._wrap(function)

@@ -48,7 +48,7 @@ def constant(array: np.ndarray) -> Tensor:
 
 
 @lru_cache(maxsize=1024)
-def _scalar(value: Any, kind: type, dtype: np.dtype) -> np.ndarray:
+def _scalar(value: Any, kind: str, dtype: np.dtype) -> np.ndarray:
     array = np.array(value, dtype)
     array.flags.writeable = False
     return array
@@ -57,7 +57,7 @@ def _scalar(value: Any, kind: type, dtype: np.dtype) -> np.ndarray:
 def scalar(value: complex, dtype: np.dtype) -> Tensor:
     """A Python number as a 0-d tensor: an input of the graph, so its value is not part of the graph's name."""
     # -0.0 equals 0.0, and NaN nothing, so neither is looked up.
-    array = _scalar(value, type(value), dtype) if value else np.array(value, dtype)
+    array = _scalar(value, type(value).__name__, dtype) if value else np.array(value, dtype)
     return _tensor.Tensor(Value(spec_of((), dtype), array))
 
 

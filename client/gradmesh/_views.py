@@ -21,12 +21,9 @@ if TYPE_CHECKING:
 
 # Ops whose result is a view of their first operand.
 VIEW_OPS: Final = frozenset(
-    {
-        "alias", "chunk", "diagonal", "expand", "imag", "movedim", "narrow", "permute", "real", "reshape", "select",
-        "slice", "split", "split_with_sizes", "squeeze", "strided_slice", "t", "transpose", "unbind", "unfold",
-        "unsqueeze", "view", "view_as_complex", "view_as_real",
-    }
-)  # fmt: skip
+    "alias chunk diagonal expand flatten imag movedim narrow permute real reshape select slice split "
+    "split_with_sizes squeeze strided_slice t transpose unbind unfold unsqueeze view view_as_complex view_as_real".split()
+)
 
 
 class Storage:
@@ -375,7 +372,7 @@ def _cut_select(step: Step, shape: tuple[int, ...]) -> _Cut:
 
 def _cut_slice(step: Step, shape: tuple[int, ...]) -> _Cut:
     dim = step.attrs.get("dim", 0)
-    bounds = slice(step.attrs.get("start"), step.attrs.get("stop"), step.attrs.get("step"))
+    bounds = slice(step.attrs.get("start"), step.attrs.get("end"), step.attrs.get("step"))
     start, stop, stride = bounds.indices(shape[dim])
     return _whole(shape, dim, start, max(start, stop), stride)
 
@@ -419,7 +416,14 @@ def _swapped(attrs: Mapping[str, Any], rank: int) -> list[int]:
     return order
 
 
+def _moved(attrs: Mapping[str, Any], rank: int) -> list[int]:
+    order = dict(zip([d % rank for d in attrs["destination"]], [d % rank for d in attrs["source"]], strict=True))
+    rest = iter([d for d in range(rank) if d not in order.values()])
+    return [order[d] if d in order else next(rest) for d in range(rank)]
+
+
 _ORDERS: Final[dict[str, Callable[[Mapping[str, Any], int], Sequence[int]]]] = {
+    "movedim": _moved,
     "permute": lambda attrs, rank: [d % rank for d in attrs["dims"]],
     "t": lambda attrs, rank: range(rank)[::-1],
     "transpose": _swapped,
