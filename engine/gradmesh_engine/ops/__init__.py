@@ -17,6 +17,9 @@ from gradmesh_engine.ops import regions as _regions  # noqa: F401
 from gradmesh_engine.ops import selecting as _selecting  # noqa: F401
 from gradmesh_engine.ops import pooling as _pooling  # noqa: F401
 from gradmesh_engine.ops import shaping as _shaping  # noqa: F401
+from gradmesh_engine.ops import activations as _activations  # noqa: F401
+from gradmesh_engine.ops import losses as _losses  # noqa: F401
+from gradmesh_engine.ops import normalize as _normalize  # noqa: F401
 from gradmesh_engine.ops import smooth as _smooth  # noqa: F401
 from gradmesh_engine.ops import statistics as _statistics  # noqa: F401
 from gradmesh_engine.ops import windows as _windows  # noqa: F401

@@ -149,8 +149,8 @@ def _uniform_fill(site: Site) -> Fill:
     return fill
 
 
-random_uniform = _random(
-    "random_uniform",
+rand = _random(
+    "rand",
     _uniform_fill,
     {"dtype": Attr("dtype", "float32")},
     _float_dtype,
@@ -196,8 +196,8 @@ def _normal_fill(site: Site) -> Fill:
     return fill
 
 
-random_normal = _random(
-    "random_normal",
+randn = _random(
+    "randn",
     _normal_fill,
     {"dtype": Attr("dtype", "float32")},
     _float_dtype,
@@ -256,8 +256,8 @@ def _mask_dtype(attrs: Mapping[str, Any]) -> np.dtype:
     return dtypes.bool_
 
 
-random_int = _random(
-    "random_int",
+randint = _random(
+    "randint",
     _int_fill,
     {"low": Attr("int", 0), "high": Attr("int", doc="above the largest")},
     _int_dtype,
@@ -284,9 +284,9 @@ def _permutation_kernel(site: Site) -> Run:
     return run
 
 
-random_permutation = declare(
+randperm = declare(
     Primitive(
-        name="random_permutation",
+        name="randperm",
         arity=1,
         attrs={"n": Attr("int")},
         doc="The numbers 0 … n - 1 in random order, int64.",
@@ -301,7 +301,7 @@ random_permutation = declare(
 
 
 def _bernoulli(x: V, key: V) -> V:
-    drawn = random_uniform(key, shape=x.shape, dtype="float64" if x.dtype == dtypes.float64 else "float32")
+    drawn = rand(key, shape=x.shape, dtype="float64" if x.dtype == dtypes.float64 else "float32")
     result: V = convert(lt(drawn, convert(x, dtype=drawn.dtype.name)), dtype=x.dtype.name)
     return result
 
