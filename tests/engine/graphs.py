@@ -36,7 +36,6 @@ class Maker:
     def graph(self, *outputs: int) -> Graph:
         return Graph(tuple(self.inputs), tuple(self.nodes), outputs)
 
-
     def mean(self, x: int, *dims: int) -> int:
         """The mean over `dims`, in primitives."""
         count = float(np.prod([self.specs[x].shape[d] for d in dims]))

@@ -17,8 +17,11 @@ from gradmesh_engine.ops import Factor, primitive_of
 from gradmesh_engine.plan.axes import Axis
 from gradmesh_engine.plan.types import Partial, Slot, Stage
 
-RECOMPUTE_COST: Final = 24.0
+RECOMPUTE_COST: Final = 12.0
 """Adds per element up to which a chain of cheap ops is computed again rather than stored."""
+
+READ_COST: Final = 4.0
+"""Adds per element that keeping and reading an operand of such a chain counts for."""
 
 
 @dataclass(frozen=True)
@@ -184,7 +187,7 @@ def _reduces(factor: Factor | None) -> bool:
 
 
 def _chain_costs(graph: Graph, split: Sequence[bool], is_split: Sequence[bool]) -> list[float]:
-    """For each split value the adds per element of making it from inputs and whole values, by cheap ops only."""
+    """For each split value the adds per element of making it by cheap ops alone, infinite where another op is last."""
     first = len(graph.inputs)
     costs = [0.0] * len(graph.specs)
     for index, node in enumerate(graph.nodes):
@@ -197,7 +200,8 @@ def _chain_costs(graph: Graph, split: Sequence[bool], is_split: Sequence[bool]) 
             continue
         spec = node.outputs[0]
         own = op.cost(tuple(graph.specs[i] for i in node.inputs), spec, dict(node.attrs)) / max(spec.size, 1)
-        costs[value] = own + sum(costs[i] for i in node.inputs if is_split[i])
+        kept = [READ_COST if costs[i] == float("inf") else costs[i] for i in node.inputs if is_split[i]]
+        costs[value] = own + sum(kept)
     return costs
 
 
