@@ -13,8 +13,10 @@ from typing import Any, Final
 
 import numpy as np
 import ray
+from ray.exceptions import RayError
 from threadpoolctl import threadpool_info
 
+from gradmesh_engine.blas import single_threaded
 from gradmesh_engine.combine import Subtree, finish
 from gradmesh_engine.errors import CancelledError, GradmeshError, InternalError, MemoryLimitError
 from gradmesh_engine.execute import Piece, StageRunner, dense, run_plan
@@ -74,26 +76,33 @@ class Worker:
         begin = perf_counter()
         results: Sequence[Any] = [None] * len(call.parts)
         error: GradmeshError | None = None
+        unknown_plan = False
         try:
-            results = self._run(call, arguments)
+            self._checkpoint(call.request)
+            loaded = self._load(call)
+            if loaded is None:
+                unknown_plan = True
+            else:
+                with single_threaded():
+                    results = self._run(loaded, call, arguments)
         except GradmeshError as raised:
             error = raised
         except MemoryError as raised:
             error = MemoryLimitError(
                 f"a worker ran out of memory: {raised}", remedy="use a smaller batch, or workers with more memory"
             )
+        except RayError:
+            raise  # about the objects the call needs: for the coordinator to mend
         except Exception as raised:
             error = InternalError(
                 f"{type(raised).__name__} in a worker: {raised}",
                 got="".join(traceback.format_exception(raised)[-3:]).strip(),
                 remedy="please report it",
             )
-        report = Report(perf_counter() - begin, error)
+        report = Report(perf_counter() - begin, error, unknown_plan)
         return (report, *results) if call.parts else report
 
-    def _run(self, call: Call, arguments: Sequence[Any]) -> Sequence[Any]:
-        self._checkpoint(call.request)
-        loaded = self._load(call)
+    def _run(self, loaded: _Loaded, call: Call, arguments: Sequence[Any]) -> Sequence[Any]:
         values, subtrees = _bind(loaded.plan, call.binds, arguments)
         return _RUNS[call.kind](loaded, call, values, subtrees, lambda: self._checkpoint(call.request))
 
@@ -101,14 +110,20 @@ class Worker:
         if request in self._cancelled:
             raise CancelledError("the request was given up")
 
-    def _load(self, call: Call) -> _Loaded:
-        loaded = self._plans.get(call.plan_key)
-        if loaded is None:
-            loaded = self._plans[call.plan_key] = _Loaded(ray.get(call.plan[0]))
-            while len(self._plans) > PLANS_KEPT:
-                self._plans.popitem(last=False)
+    def keep_plan(self, key: bytes, plan: Plan) -> None:
+        """Take a plan in; the one unused for longest goes when there are too many."""
+        self._plans[key] = _Loaded(plan)
+        while len(self._plans) > PLANS_KEPT:
+            self._plans.popitem(last=False)
+
+    def _load(self, call: Call) -> _Loaded | None:
+        """The plan of a call, None when it is neither here nor sent along."""
+        if call.plan_key not in self._plans:
+            if call.plan is None:
+                return None
+            self.keep_plan(call.plan_key, ray.get(call.plan[0]))
         self._plans.move_to_end(call.plan_key)
-        return loaded
+        return self._plans[call.plan_key]
 
 
 def _bind(

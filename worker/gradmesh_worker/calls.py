@@ -31,7 +31,7 @@ class Call:
 
     Attributes:
         plan_key: names the plan among those a worker keeps.
-        plan: a list of the reference to it, fetched by a worker that does not have it.
+        plan: a list of the reference to it, or None when the worker is thought to have it.
         request: names the request, for cancelling.
         kind: as in `tasks.Task`.
         stage: the stage.
@@ -41,7 +41,7 @@ class Call:
     """
 
     plan_key: bytes
-    plan: list[Any]
+    plan: list[Any] | None
     request: int
     kind: Literal["whole", "groups", "plan"]
     stage: int
@@ -57,10 +57,17 @@ class Report:
     Attributes:
         seconds: time spent in the worker, in seconds.
         error: what went wrong, None when nothing did; the other results are None then.
+        unknown_plan: the plan was not sent and the worker does not have it; nothing was run.
     """
 
     seconds: float
     error: GradmeshError | None = None
+    unknown_plan: bool = False
+
+    @property
+    def well(self) -> bool:
+        """Whether the other results are there."""
+        return self.error is None and not self.unknown_plan
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,10 @@ Ref: TypeAlias = Any
 """A `ray.ObjectRef`."""
 
 SMALL_BYTES: Final = 64 << 10
-"""Values up to this size travel together, in one object per request."""
+"""Values up to this size travel together."""
+
+REPEATED_BYTES: Final = 8 << 10
+"""Small values of more than this together go through the object store when several calls need them."""
 
 Key: TypeAlias = "tuple[bytes, tuple[int, ...]]"
 """Digest and layout of something placed; the empty layout is the whole."""
@@ -30,26 +33,28 @@ class Placed:
     """Where the inputs of one request lie.
 
     Attributes:
-        small: reference to a tuple of arrays, and their value numbers.
-        whole: reference to the whole array of a value.
+        small: the small inputs, as a tuple of arrays or a reference to one, and their value numbers.
+        whole: reference to the whole array of a value, in a list that may have to be filled.
         pieces: references to its pieces, with the first element of each.
-        moved_bytes: bytes put for this request.
+        moved_bytes: bytes that have to be moved for this request.
+        missing: what remains to be put before the request can run.
     """
 
-    small: tuple[Ref, tuple[int, ...]] | None = None
-    whole: dict[int, Ref] = field(default_factory=dict)
+    small: tuple[Any, tuple[int, ...]] = ((), ())
+    whole: dict[int, list[Ref]] = field(default_factory=dict)
     pieces: dict[int, tuple[list[Ref], list[int]]] = field(default_factory=dict)
     moved_bytes: int = 0
+    missing: list[Callable[[], None]] = field(default_factory=list)
 
-    def argument(self, arg: FromInput) -> tuple[Ref, Bind]:
-        """The reference to give to a call for one of its arguments, and what it is."""
-        if self.small is not None and arg.value in self.small[1]:
+    def argument(self, arg: FromInput) -> tuple[Any, Bind]:
+        """What to give to a call for one of its arguments, and what it is."""
+        if arg.value in self.small[1]:
             return self.small[0], Bind("values", self.small[1])
         if arg.range >= 0 and arg.value in self.pieces:
             refs, starts = self.pieces[arg.value]
             return refs[arg.range], Bind("piece", (arg.value,), starts[arg.range])
         # All of it serves as a piece that begins at 0.
-        return self.whole[arg.value], Bind("piece", (arg.value,), 0) if arg.range >= 0 else Bind("array", (arg.value,))
+        return self.whole[arg.value][0], Bind("piece" if arg.range >= 0 else "array", (arg.value,))
 
 
 class Placement:
@@ -73,8 +78,8 @@ class Placement:
         """Bytes kept between requests, beside what was adopted."""
         return self._bytes
 
-    def place(self, graph: TaskGraph, operands: Sequence[Operand], *, map_whole: bool) -> Placed:
-        """Make every input a plan reads available to the workers. Copies: not for the event loop.
+    def find(self, graph: TaskGraph, operands: Sequence[Operand], *, map_whole: bool) -> Placed:
+        """Where every input a plan reads lies, and what is missing. Copies nothing.
 
         Args:
             graph: the tasks.
@@ -83,46 +88,48 @@ class Placement:
                 cut into the pieces the ranges need.
         """
         placed = Placed()
-        needed = {arg for task in graph.tasks for arg in task.args if isinstance(arg, FromInput)}
-        values = sorted({arg.value for arg in needed})
-        small = tuple(v for v in values if operands[v].array.nbytes <= SMALL_BYTES)
-        if small:
-            arrays = tuple(operands[v].array for v in small)
-            placed.small = (self._put(arrays), small)
-            placed.moved_bytes += sum(operands[v].array.nbytes for v in small if not operands[v].digest)
-        for v in values:
-            if v in small:
-                continue
-            split = any(arg.value == v and arg.range >= 0 for arg in needed)
-            if split and not map_whole:
+        split, whole = graph.input_reads
+        small = tuple(v for v in sorted(split | whole) if operands[v].array.nbytes <= SMALL_BYTES)
+        arrays = tuple(operands[v].array for v in small)
+        placed.small = (arrays, small)
+        placed.moved_bytes += sum(operands[v].array.nbytes for v in small if not operands[v].digest)
+        if len(graph.tasks) > 1 and sum(array.nbytes for array in arrays) > REPEATED_BYTES:
+            placed.missing.append(lambda: setattr(placed, "small", (self._put(arrays), small)))
+        for v in sorted((split | whole) - set(small)):
+            operand = operands[v]
+            if v in split and not map_whole:
                 bounds = piece_bounds(graph.plan, graph.ranges, v)
                 layout = layout_key(graph.plan, graph.ranges, v)
-                dim = layout[0]
-                refs, moved = self._find(operands[v], layout, partial(_cut, dim=dim, bounds=bounds))
+                cut = partial(_cut, dim=layout[0], bounds=bounds)
+                refs = self._refs(placed, operand, layout, cut)
                 placed.pieces[v] = (refs, [low for low, _ in bounds])
-                placed.moved_bytes += moved
-            if map_whole or any(arg.value == v and arg.range < 0 for arg in needed):
-                refs, moved = self._find(operands[v], (), _uncut)
-                placed.whole[v] = refs[0]
-                placed.moved_bytes += moved
+            if v in whole or map_whole:
+                placed.whole[v] = self._refs(placed, operand, (), _uncut)
         return placed
 
-    def _find(
-        self, operand: Operand, layout: tuple[int, ...], cut: Callable[[np.ndarray], Sequence[np.ndarray]]
-    ) -> tuple[list[Ref], int]:
+    def _refs(
+        self, placed: Placed, operand: Operand, layout: tuple[int, ...], cut: Callable[[np.ndarray], list[np.ndarray]]
+    ) -> list[Ref]:
+        """References to what is there, or a list that is filled once what is missing has been put."""
         key = (operand.digest, layout)
         if operand.digest:
             with self._lock:
                 if not layout and operand.digest in self._adopted:
-                    return [self._adopted[operand.digest]], 0
+                    return [self._adopted[operand.digest]]
                 kept = self._kept.get(key)
                 if kept is not None:
                     self._kept.move_to_end(key)
-                    return kept[0], 0
-        refs = [self._put(piece) for piece in cut(operand.array)]
-        if operand.digest:
-            self._keep(key, refs, operand.array.nbytes)
-        return refs, operand.array.nbytes
+                    return kept[0]
+        refs: list[Ref] = []
+
+        def fill() -> None:
+            refs.extend([self._put(piece) for piece in cut(operand.array)])
+            if operand.digest:
+                self._keep(key, refs, operand.array.nbytes)
+
+        placed.missing.append(fill)
+        placed.moved_bytes += operand.array.nbytes
+        return refs
 
     def _keep(self, key: Key, refs: list[Ref], nbytes: int) -> None:
         with self._lock:

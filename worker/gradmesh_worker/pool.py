@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any, Final, TypeAlias
 
@@ -23,6 +23,9 @@ log: Final = logging.getLogger("gradmesh.pool")
 FIRST_BACKOFF_SECONDS: Final = 0.1
 LONGEST_BACKOFF_SECONDS: Final = 10.0
 
+SOUND_SECONDS: Final = 1.0
+"""A worker that lived this long did not die of starting."""
+
 Change: TypeAlias = "Joined | Left"
 
 
@@ -37,6 +40,7 @@ class _Slot:
     running: int = 0
     completed: int = 0
     trouble: str = ""
+    plans: set[bytes] = field(default_factory=set)
 
 
 class Pool:
@@ -163,6 +167,18 @@ class Pool:
         slot.running -= 1
         slot.completed += well
 
+    def knows(self, worker: str, plan_key: bytes) -> bool:
+        """Whether a worker is thought to have a plan."""
+        return plan_key in self._slots[worker].plans
+
+    def learn(self, worker: str, plan_key: bytes, *, known: bool) -> None:
+        """A worker has shown that it has a plan, or has not."""
+        plans = self._slots[worker].plans
+        if known:
+            plans.add(plan_key)
+        else:
+            plans.discard(plan_key)
+
     def cancel(self, request: int, running: dict[asyncio.Task[None], str]) -> None:
         """Stop what runs for a request.
 
@@ -201,12 +217,13 @@ class Pool:
         """Fill a slot for ever."""
         backoff = FIRST_BACKOFF_SECONDS
         while True:
-            begin = monotonic()
+            up = 0.0
             try:
                 slot.actor = self._actor_class.remote()
                 async with asyncio.timeout(self._start_seconds):
                     slot.hello = await slot.actor.hello.remote()
-                slot.alive, slot.trouble = True, ""
+                slot.alive, slot.trouble, up = True, "", monotonic()
+                slot.plans.clear()
                 self._tell(Joined((slot.id,)))
                 await slot.actor.watch.options(concurrency_group="watch").remote()
             except Exception as error:
@@ -218,7 +235,7 @@ class Pool:
                 slot.alive = False
                 self.restarts += 1
                 self._tell(Left(slot.id))
-            if monotonic() - begin > LONGEST_BACKOFF_SECONDS:
+            if up and monotonic() - up > SOUND_SECONDS:
                 backoff = FIRST_BACKOFF_SECONDS
             await asyncio.sleep(backoff)
             backoff = min(2 * backoff, LONGEST_BACKOFF_SECONDS)

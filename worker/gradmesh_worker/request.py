@@ -106,6 +106,7 @@ class _Flight:
     worker: str
     refs: list[Any]
     sources: dict[str, int]  # hex of each argument's reference -> the task that made it, -1 for inputs
+    placing: int  # which placing of the inputs it reads
     follower: asyncio.Task[None] | None = None
 
 
@@ -191,16 +192,19 @@ class Running:
         self._placings += 1
         if self._placings > MOST_PLACINGS:
             raise InternalError("the inputs get lost as often as they are placed", remedy="check the cluster's nodes")
+        self._placed = self._placement.find(self._graph, self._operands, map_whole=self._map_whole)
         try:
-            self._placed = await asyncio.to_thread(self._put)
+            if self._loaded.ref is None or self._placed.missing:
+                await asyncio.to_thread(self._put)
         except Exception as error:
             raise translated(error) from error
         self.placed_bytes += self._placed.moved_bytes
 
-    def _put(self) -> Placed:
+    def _put(self) -> None:
         if self._loaded.ref is None:
             self._loaded.ref = ray.put(self._graph.plan)
-        return self._placement.place(self._graph, self._operands, map_whole=self._map_whole)
+        for put in self._placed.missing:
+            put()
 
     async def _carry_out(self) -> Outcome:
         events: list[Event] = [Joined(self._pool.alive())]
@@ -242,7 +246,8 @@ class Running:
                 ref, bind = self._placed.argument(arg)
                 if bind.kind == "values" and bind in binds:
                     continue  # small inputs come together
-                sources[ref.hex()] = -1
+                if isinstance(ref, ray.ObjectRef):
+                    sources[ref.hex()] = -1
             else:
                 ref = self._results[arg.task][arg.part]
                 values = self._graph.tasks[arg.task].parts[arg.part]
@@ -252,11 +257,11 @@ class Running:
             arguments.append(ref)
             binds.append(bind)
         groups = self._graph.ranges[task.range] if task.range >= 0 else (0, 0)
-        call = Call(
-            self._loaded.key, [self._loaded.ref], self._request, task.kind, task.stage, groups, tuple(binds), task.parts
-        )
+        # A reference costs its reader about a millisecond: given only where the plan may be unknown.
+        plan = None if self._pool.knows(worker, self._loaded.key) else [self._loaded.ref]
+        call = Call(self._loaded.key, plan, self._request, task.kind, task.stage, groups, tuple(binds), task.parts)
         self._time(task, worker)
-        flight = _Flight(task, worker, self._pool.submit(worker, call, arguments), sources)
+        flight = _Flight(task, worker, self._pool.submit(worker, call, arguments), sources, self._placings)
         flight.follower = asyncio.create_task(self._follow(flight))
         self._flights[task.id] = flight
 
@@ -266,7 +271,7 @@ class Running:
             outcome = await flight.refs[0]
         except Exception as error:
             outcome = error
-        self._pool.returned(flight.worker, well=isinstance(outcome, Report) and outcome.error is None)
+        self._pool.returned(flight.worker, well=isinstance(outcome, Report) and outcome.well)
         self._news.put_nowait((flight, outcome))
 
     async def _next(self) -> list[Event]:
@@ -288,6 +293,9 @@ class Running:
             return []  # it was given up before
         if isinstance(outcome, Report):
             del self._flights[flight.task.id]
+            self._pool.learn(flight.worker, self._loaded.key, known=not outcome.unknown_plan)
+            if outcome.unknown_plan:
+                return [Lost((), flight.task.id)]
             if outcome.error is not None:
                 raise outcome.error
             self._results[flight.task.id] = flight.refs[1:]
@@ -312,7 +320,8 @@ class Running:
         """Find out what was lost; inputs are put again from the coordinator's copy."""
         name = error.object_ref_hex
         suspects = {name: flight.sources[name]} if name in flight.sources else flight.sources
-        if -1 in suspects.values() or name not in flight.sources:
+        of_inputs = -1 in suspects.values() or name not in flight.sources
+        if of_inputs and flight.placing == self._placings:
             for operand in self._operands:
                 if operand.digest:
                     self._placement.forget(operand.digest)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final, Literal, TypeAlias
 
 from gradmesh_engine.plan import Plan
@@ -18,10 +19,10 @@ Range: TypeAlias = "tuple[int, int]"
 SECONDS_PER_ADD: Final = 1.5e-10
 """What one unit of a plan's cost takes on one core, about; used to choose how finely to cut only."""
 
-LEAST_RANGE_SECONDS: Final = 2e-3
+LEAST_RANGE_SECONDS: Final = 3e-3
 """A range should take at least twice what one call to a worker costs."""
 
-RANGES_PER_WORKER: Final = 4
+RANGES_PER_WORKER: Final = 2
 """More balance better; each costs a call and its partials."""
 
 MANY_PARTIAL_BYTES: Final = 8 << 20
@@ -156,6 +157,14 @@ class TaskGraph:
     ranges: tuple[Range, ...]
     tasks: tuple[Task, ...]
     outputs: tuple[Output, ...]
+
+    @cached_property
+    def input_reads(self) -> tuple[frozenset[int], frozenset[int]]:
+        """The inputs read range by range, and those read complete."""
+        reads = [arg for task in self.tasks for arg in task.args if isinstance(arg, FromInput)]
+        return frozenset(arg.value for arg in reads if arg.range >= 0), frozenset(
+            arg.value for arg in reads if arg.range < 0
+        )
 
     @property
     def goals(self) -> frozenset[int]:
