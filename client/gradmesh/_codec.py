@@ -81,16 +81,25 @@ def decode_array(message: tensor_pb.Tensor) -> np.ndarray:
 
     Raises UnknownDTypeError, LengthError, InvalidRequestError.
     """
-    spec = spec_of(message.dtype, tuple(message.shape))
+    spec, nbytes, plain = _layout(message.dtype, tuple(message.shape))
     data = message.data
-    if len(data) != spec.nbytes:
+    if len(data) == nbytes and plain:
+        return np.ndarray(spec.shape, spec.dtype, data)
+    if len(data) != nbytes:
         raise LengthError(
             f"a tensor of {spec} does not have {len(data)} bytes",
-            expected=f"{spec.nbytes} bytes",
+            expected=f"{nbytes} bytes",
             got=f"{len(data)} bytes",
             remedy="send the elements in C order, little-endian, without padding",
         )
     return array_over(data, spec)
+
+
+@lru_cache(maxsize=4096)
+def _layout(dtype: str, shape: tuple[int, ...]) -> tuple[TensorSpec, int, bool]:
+    """The spec, its bytes, and whether any bytes at all are values of it."""
+    spec = spec_of(dtype, shape)
+    return spec, spec.nbytes, spec.dtype != dtypes.bool_ and spec.nbytes > 0
 
 
 def array_over(data: bytes | bytearray | memoryview | np.ndarray, spec: TensorSpec) -> np.ndarray:
@@ -277,22 +286,6 @@ def decode_grad_fns(messages: Iterable[service_pb.GradFn], graph: Graph) -> tupl
     )
 
 
-def encode_stats(stats: Stats) -> service_pb.Stats:
-    """The message of a result's stats."""
-    return service_pb.Stats(
-        cache=stats.cache,
-        where=stats.where,
-        stages=stats.stages,
-        blocks=stats.blocks,
-        groups=stats.groups,
-        workers=stats.workers,
-        seconds=stats.seconds,
-        bytes=stats.bytes,
-        peak_bytes=stats.peak_bytes,
-        flops=stats.flops,
-    )
-
-
 def decode_stats(message: service_pb.Stats, moved: Mapping[str, int]) -> Stats:
     """The stats of a reply; `moved` are the byte counts of this side ("sent", "received")."""
     return Stats(
@@ -302,8 +295,14 @@ def decode_stats(message: service_pb.Stats, moved: Mapping[str, int]) -> Stats:
         blocks=message.blocks,
         groups=message.groups,
         workers=message.workers,
-        seconds=dict(message.seconds),
-        bytes={**message.bytes, **moved},
+        seconds={
+            "wait": message.wait_seconds,
+            "decode": message.decode_seconds,
+            "plan": message.plan_seconds,
+            "run": message.run_seconds,
+            "encode": message.encode_seconds,
+        },
+        bytes={"placed": message.placed_bytes, **moved},
         peak_bytes=message.peak_bytes,
         flops=message.flops,
     )

@@ -28,10 +28,15 @@ class Admission:
         """Requests in the queue."""
         return len(self._queue)
 
+    @property
+    def free(self) -> bool:
+        """Whether a request could run now without a turn of its own."""
+        return self.running < self._max_running and not self._queue and not self.draining
+
     async def __aenter__(self) -> None:
         if self.draining:
             raise UnavailableError("the server is stopping", remedy="try again at another server, or later")
-        if self.running < self._max_running and not self._queue:
+        if self.free:
             self.running += 1
             return
         if len(self._queue) >= self._max_waiting:

@@ -31,7 +31,7 @@ from gradmesh_engine.errors import (
 from gradmesh_engine.graph import DIGEST_BYTES, Graph
 from gradmesh_engine.plan import plan_text
 from gradmesh_engine.program import Program, ProgramCache, arrays_of, grad_fns
-from gradmesh_engine.session import GradFn, Query, Request, Stats
+from gradmesh_engine.session import GradFn, Query, Request
 from gradmesh_server.blobs import BlobStore, spec_of_tensor
 from gradmesh_server.config import Config
 from gradmesh_server.inline import INLINE, InlineBackend, run_here
@@ -65,7 +65,8 @@ class Coordinator:
         self._graphs: OrderedDict[bytes, Graph] = OrderedDict()
         self._cache = ProgramCache(config.programs)
         self._programs: OrderedDict[tuple[bytes, Query], Program] = OrderedDict()
-        self._ran: set[bytes] = set()
+        # Keys of programs that may run on the event loop.
+        self._quick: set[bytes] = set()
 
     @property
     def graphs(self) -> int:
@@ -77,6 +78,35 @@ class Coordinator:
         """Number of compiled programs."""
         return len(self._cache)
 
+    def compute_now(self, request: pb.ComputeRequest) -> pb.ComputeResponse | None:
+        """The reply to a request of microseconds whose graph, plan and tensors are all here; None for any other.
+
+        Going to a thread and back, or through a queue, would take longer than such a request does.
+        Raises GradmeshError subclasses for what is the request's fault.
+        """
+        graph = self._graphs.get(request.graph_digest)
+        if graph is None:
+            return None
+        times = [0.0, time.perf_counter()]
+        query = _query_of(request)
+        program = self._programs.get((graph.digest, query))
+        if program is None or program.key not in self._quick:
+            return None
+        arrays = []
+        for tensor in _tensors_of(request):
+            if tensor.WhichOneof("content") != "data":
+                return None
+            arrays.append(_codec.decode_array(tensor))
+        count = len(request.inputs)
+        times.append(time.perf_counter())
+        arrays = arrays_of(program, Request(graph, tuple(arrays[:count]), query, tuple(arrays[count:])))
+        self._graphs.move_to_end(graph.digest)
+        self._programs.move_to_end((graph.digest, query))
+        times.append(time.perf_counter())
+        ran = run_here(program, [Operand(array) for array in arrays])
+        times.append(time.perf_counter())
+        return self._reply(request, program, ran, HIT, INLINE, times)
+
     async def compute(self, request: pb.ComputeRequest, deadline: float, waited: float) -> pb.ComputeResponse:
         """Run a request. Raises GradmeshError subclasses for what is the request's fault.
 
@@ -85,12 +115,12 @@ class Coordinator:
             deadline: on the clock of time.monotonic().
             waited: seconds the request waited for its turn.
         """
-        begin = time.perf_counter()
+        times = [waited, time.perf_counter()]
         graph, fresh = await self._graph_of(request)
         used: list[bytes] = []
         try:
             names, engine_request = await self._operands(request, graph, used)
-            decoded = time.perf_counter()
+            times.append(time.perf_counter())
             program, outcome = await self._program(graph, engine_request.query)
             try:
                 self._check_memory(program)
@@ -100,7 +130,7 @@ class Coordinator:
                     self._forget(program)
                 raise
             operands = [Operand(array, name) for array, name in zip(arrays, names, strict=True)]
-            planned = time.perf_counter()
+            times.append(time.perf_counter())
             if fresh:
                 self._remember(graph)
             where = self._place(program)
@@ -108,29 +138,8 @@ class Coordinator:
         finally:
             for handle in used:
                 self._blobs.drop(handle)
-        done = time.perf_counter()
-        response = self._encode(request, program, ran)
-        split = program.plan.split
-        stats = Stats(
-            cache=outcome,
-            where=where,
-            stages=len(program.plan.stages),
-            blocks=1 if split is None else split.blocks,
-            groups=1 if split is None else split.groups,
-            workers=len({worker for stage in ran.stages for worker in stage.workers}),
-            seconds={
-                "wait": waited,
-                "decode": decoded - begin,
-                "plan": planned - decoded,
-                "run": done - planned,
-                "encode": time.perf_counter() - done,
-            },
-            bytes={"placed": ran.placed_bytes},
-            peak_bytes=program.plan.peak_bytes,
-            flops=program.plan.flops,
-        )
-        response.stats.CopyFrom(_codec.encode_stats(stats))
-        return response
+        times.append(time.perf_counter())
+        return self._reply(request, program, ran, outcome, where, times)
 
     async def explain(self, request: pb.ExplainRequest) -> pb.ExplainResponse:
         """Plan a request, and say how it would run."""
@@ -206,12 +215,10 @@ class Coordinator:
 
         The handles they came by are appended to `used`.
         """
-        tensors = list(request.inputs)
-        count = len(tensors)
-        tensors += [objective.cotangent for objective in request.of if objective.HasField("cotangent")]
+        count = len(request.inputs)
         names: list[bytes] = []
         arrays: list[np.ndarray] = []
-        for number, tensor in enumerate(tensors):
+        for number, tensor in enumerate(_tensors_of(request)):
             if tensor.WhichOneof("content") == "data":
                 names.append(b"")
                 arrays.append(_codec.decode_array(tensor))
@@ -258,7 +265,7 @@ class Coordinator:
         self._programs[key] = program
         while len(self._programs) > self._config.programs:
             _, dropped = self._programs.popitem(last=False)
-            self._ran.discard(dropped.key)
+            self._quick.discard(dropped.key)
         return program, outcome
 
     def _forget(self, program: Program) -> None:
@@ -289,17 +296,53 @@ class Coordinator:
         if where == WORKERS:
             assert self._backend is not None
             return await self._backend.run(program, operands, deadline=deadline)
-        if (
-            program.key in self._ran  # The first run compiles, which takes milliseconds.
-            and _cost(program) <= self._config.loop_cost
-            and len(program.plan.graph.nodes) <= _LOOP_NODES
-        ):
-            return run_here(program, operands)
         outcome = await self._inline.run(program, operands, deadline=deadline)
-        self._ran.add(program.key)
+        # Not before the first run, which compiles: that takes milliseconds.
+        if _cost(program) <= self._config.loop_cost and len(program.plan.graph.nodes) <= _LOOP_NODES:
+            self._quick.add(program.key)
         return outcome
 
-    def _encode(self, request: pb.ComputeRequest, program: Program, ran: Outcome) -> pb.ComputeResponse:
+    def _reply(
+        self,
+        request: pb.ComputeRequest,
+        program: Program,
+        ran: Outcome,
+        cache: str,
+        where: str,
+        times: Sequence[float],
+    ) -> pb.ComputeResponse:
+        """The reply; `times` are the seconds waited, and when each phase so far began."""
+        tensors = self._encode(request, ran)
+        count = len(program.graph.outputs)
+        gradients = iter(tensors[count:])
+        waited, begin, decoded, planned, done = times
+        plan = program.plan
+        split = plan.split
+        return pb.ComputeResponse(
+            outputs=tensors[:count],
+            gradients=[pb.Gradient(tensor=next(gradients)) if c else pb.Gradient() for c in program.connected],
+            grad_fns=_codec.encode_grad_fns(placed_grad_fns(program, ran)) if request.want_grad_fns else (),
+            graph_digest=program.graph.digest,
+            stats=pb.Stats(
+                cache=cache,
+                where=where,
+                stages=len(plan.stages),
+                blocks=1 if split is None else split.blocks,
+                groups=1 if split is None else split.groups,
+                workers=len({worker for stage in ran.stages for worker in stage.workers}),
+                wait_seconds=waited,
+                decode_seconds=decoded - begin,
+                plan_seconds=planned - decoded,
+                run_seconds=done - planned,
+                encode_seconds=time.perf_counter() - done,
+                placed_bytes=ran.placed_bytes,
+                peak_bytes=plan.peak_bytes,
+                flops=plan.flops,
+            ),
+        )
+
+    def _encode(self, request: pb.ComputeRequest, ran: Outcome) -> list[tensor_pb.Tensor]:
+        """The messages of the results: small ones inline, others held for a download."""
         limit = self._config.inline_result_bytes
         if request.inline_result_bytes:
             limit = min(limit, request.inline_result_bytes)
@@ -309,7 +352,7 @@ class Coordinator:
         tensors: list[tensor_pb.Tensor] = []
         try:
             for output in ran.outputs:
-                nbytes = spec_of_tensor(output).nbytes
+                nbytes = output.spec.nbytes if isinstance(output, Pieces) else output.nbytes
                 if nbytes <= min(limit, budget):
                     budget -= nbytes
                     tensors.append(_codec.encode_array(_whole(output)))
@@ -319,14 +362,7 @@ class Coordinator:
             for handle in held:
                 self._blobs.drop(handle)
             raise
-        count = len(program.graph.outputs)
-        gradients = iter(tensors[count:])
-        return pb.ComputeResponse(
-            outputs=tensors[:count],
-            gradients=[pb.Gradient(tensor=next(gradients)) if c else pb.Gradient() for c in program.connected],
-            grad_fns=_codec.encode_grad_fns(placed_grad_fns(program, ran)) if request.want_grad_fns else (),
-            graph_digest=program.graph.digest,
-        )
+        return tensors
 
     def _hold(self, tensor: Tensor, held: list[bytes]) -> tensor_pb.Tensor:
         spec = spec_of_tensor(tensor)
@@ -360,6 +396,11 @@ def _decode_and_check(message: graph_pb.Graph) -> Graph:
     graph = _codec.decode_graph(message)
     check(graph)
     return graph
+
+
+def _tensors_of(request: pb.ComputeRequest) -> list[tensor_pb.Tensor]:
+    """The inputs, then the given cotangents."""
+    return [*request.inputs, *[objective.cotangent for objective in request.of if objective.HasField("cotangent")]]
 
 
 def _query_of(request: _Computes) -> Query:

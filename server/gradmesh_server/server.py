@@ -68,7 +68,6 @@ class Server:
 
     async def start(self) -> None:
         """Bring workers up, then listen. Raises UnavailableError when the port cannot be had."""
-        config = self.config
         self.loop = asyncio.get_running_loop()
         self._check_port()
         if self._backend is not None:

@@ -105,8 +105,9 @@ class GradientServicer(pb_grpc.GradientServiceServicer):
         arrived = time.monotonic()
         deadline = arrived + (self._config.default_timeout_seconds if remaining is None else remaining)
         try:
-            async with asyncio.timeout_at(deadline):
-                async with self._admission:
+            response = self._coordinator.compute_now(request) if self._admission.free else None
+            if response is None:
+                async with asyncio.timeout_at(deadline), self._admission:
                     waited = time.monotonic() - arrived
                     response = await self._coordinator.compute(request, deadline, waited)
         except BaseException as error:

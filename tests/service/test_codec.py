@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gradmesh import _codec
-from gradmesh.v1 import graph_pb2, tensor_pb2
+from gradmesh.v1 import gradient_service_pb2, graph_pb2, tensor_pb2
 from gradmesh_engine import dtypes
 from gradmesh_engine.errors import (
     AttributeTypeError,
@@ -169,6 +169,22 @@ def test_metadata_survives() -> None:
         GradFn("TanhBackward0", 1, (0,), (), "float64", "model.py:11"),
     )
     assert _codec.decode_grad_fns(_codec.encode_grad_fns(fns), graph) == fns
-    stats = Stats("new graph", "workers", 2, 30, 4, 3, {"run": 0.5}, {"placed": 7}, 123, 4.5)
-    back = _codec.decode_stats(_codec.encode_stats(stats), {"sent": 5})
-    assert back == Stats("new graph", "workers", 2, 30, 4, 3, {"run": 0.5}, {"placed": 7, "sent": 5}, 123, 4.5)
+    message = gradient_service_pb2.Stats(
+        cache="new graph",
+        where="workers",
+        stages=2,
+        blocks=30,
+        groups=4,
+        workers=3,
+        wait_seconds=1,
+        decode_seconds=2,
+        plan_seconds=3,
+        run_seconds=4,
+        encode_seconds=5,
+        placed_bytes=7,
+        peak_bytes=123,
+        flops=4.5,
+    )
+    seconds = {"wait": 1.0, "decode": 2.0, "plan": 3.0, "run": 4.0, "encode": 5.0}
+    expected = Stats("new graph", "workers", 2, 30, 4, 3, seconds, {"placed": 7, "sent": 5}, 123, 4.5)
+    assert _codec.decode_stats(message, {"sent": 5}) == expected

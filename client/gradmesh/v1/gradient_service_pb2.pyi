@@ -260,54 +260,18 @@ class Stats(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    @_typing.final
-    class SecondsEntry(_message.Message):
-        DESCRIPTOR: _descriptor.Descriptor
-
-        KEY_FIELD_NUMBER: _builtins.int
-        VALUE_FIELD_NUMBER: _builtins.int
-        key: _builtins.str
-        value: _builtins.float
-        def __init__(
-            self,
-            *,
-            key: _builtins.str = ...,
-            value: _builtins.float = ...,
-        ) -> None: ...
-        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
-        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-        def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-    @_typing.final
-    class BytesEntry(_message.Message):
-        DESCRIPTOR: _descriptor.Descriptor
-
-        KEY_FIELD_NUMBER: _builtins.int
-        VALUE_FIELD_NUMBER: _builtins.int
-        key: _builtins.str
-        value: _builtins.int
-        def __init__(
-            self,
-            *,
-            key: _builtins.str = ...,
-            value: _builtins.int = ...,
-        ) -> None: ...
-        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
-        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-        def WhichOneof(self, oneof_group: _Never) -> None: ...
-
     CACHE_FIELD_NUMBER: _builtins.int
     WHERE_FIELD_NUMBER: _builtins.int
     STAGES_FIELD_NUMBER: _builtins.int
     BLOCKS_FIELD_NUMBER: _builtins.int
     GROUPS_FIELD_NUMBER: _builtins.int
     WORKERS_FIELD_NUMBER: _builtins.int
-    SECONDS_FIELD_NUMBER: _builtins.int
-    BYTES_FIELD_NUMBER: _builtins.int
+    WAIT_SECONDS_FIELD_NUMBER: _builtins.int
+    DECODE_SECONDS_FIELD_NUMBER: _builtins.int
+    PLAN_SECONDS_FIELD_NUMBER: _builtins.int
+    RUN_SECONDS_FIELD_NUMBER: _builtins.int
+    ENCODE_SECONDS_FIELD_NUMBER: _builtins.int
+    PLACED_BYTES_FIELD_NUMBER: _builtins.int
     PEAK_BYTES_FIELD_NUMBER: _builtins.int
     FLOPS_FIELD_NUMBER: _builtins.int
     cache: _builtins.str
@@ -322,18 +286,22 @@ class Stats(_message.Message):
     """Number of groups of blocks; a group is what is given to a worker."""
     workers: _builtins.int
     """Number of workers that took part."""
+    wait_seconds: _builtins.float
+    """Seconds the request waited for its turn."""
+    decode_seconds: _builtins.float
+    """Seconds it took to read the request."""
+    plan_seconds: _builtins.float
+    """Seconds it took to find or make the plan."""
+    run_seconds: _builtins.float
+    """Seconds it took to run the plan."""
+    encode_seconds: _builtins.float
+    """Seconds it took to write the reply."""
+    placed_bytes: _builtins.int
+    """Bytes that were moved to workers; 0 when they had everything."""
     peak_bytes: _builtins.int
     """Planned peak of memory beyond inputs and results, in bytes."""
     flops: _builtins.float
     """Planned floating point operations."""
-    @_builtins.property
-    def seconds(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
-        """Wall time by phase, in seconds: "decode", "plan", "wait", "run", "encode"."""
-
-    @_builtins.property
-    def bytes(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
-        """Bytes by what became of them: "placed" were moved to workers."""
-
     def __init__(
         self,
         *,
@@ -343,14 +311,18 @@ class Stats(_message.Message):
         blocks: _builtins.int = ...,
         groups: _builtins.int = ...,
         workers: _builtins.int = ...,
-        seconds: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
-        bytes: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+        wait_seconds: _builtins.float = ...,
+        decode_seconds: _builtins.float = ...,
+        plan_seconds: _builtins.float = ...,
+        run_seconds: _builtins.float = ...,
+        encode_seconds: _builtins.float = ...,
+        placed_bytes: _builtins.int = ...,
         peak_bytes: _builtins.int = ...,
         flops: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["blocks", b"blocks", "bytes", b"bytes", "cache", b"cache", "flops", b"flops", "groups", b"groups", "peak_bytes", b"peak_bytes", "seconds", b"seconds", "stages", b"stages", "where", b"where", "workers", b"workers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blocks", b"blocks", "cache", b"cache", "decode_seconds", b"decode_seconds", "encode_seconds", b"encode_seconds", "flops", b"flops", "groups", b"groups", "peak_bytes", b"peak_bytes", "placed_bytes", b"placed_bytes", "plan_seconds", b"plan_seconds", "run_seconds", b"run_seconds", "stages", b"stages", "wait_seconds", b"wait_seconds", "where", b"where", "workers", b"workers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
