@@ -2,6 +2,7 @@
 
 from gradmesh_engine.ops import contract as _contract  # noqa: F401
 from gradmesh_engine.ops import conv as _conv  # noqa: F401
+from gradmesh_engine.ops import copying as _copying  # noqa: F401
 from gradmesh_engine.ops import creation as _creation  # noqa: F401
 from gradmesh_engine.ops import filling as _filling  # noqa: F401
 from gradmesh_engine.ops import indexing as _indexing  # noqa: F401
