@@ -193,6 +193,9 @@ class _Emitter:
                 last[root.get(i, i)] = step
         for value in self.keep:
             last[root.get(value, value)] = len(self.nodes)
+        # A view may turn out to need a copy, whose memory then lives as long as what it was to be a view of.
+        for value, source in root.items():
+            last.setdefault(value, last.get(source, -1))
         return last
 
     def site(self, index: int) -> Site:
@@ -541,9 +544,7 @@ class StageRunner:
                         is_first = False
                         lo = hi
                     if partial_specs:
-                        gathered.push(
-                            group, {p.value: a for p, a in zip(self.stage.partials, partials, strict=True)}
-                        )
+                        gathered.push(group, {p.value: a for p, a in zip(self.stage.partials, partials, strict=True)})
         except GradmeshError as error:
             raise self._placed(error, -1 if running is None else running.code.locate(error)) from None
         return GroupResult(
