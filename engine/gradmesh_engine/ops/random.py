@@ -81,6 +81,13 @@ def _positional_kernel(fill_for: Callable[[Site], Fill]) -> Callable[[Site], Run
     return kernel
 
 
+def _check_key(key: TensorSpec) -> None:
+    if key.dtype != dtypes.int64:
+        raise DTypeError("the key must be int64", expected="int64[]", got=str(key))
+    if key.shape:
+        raise ShapeError("the key must be 0-d", expected="int64[]", got=str(key))
+
+
 def _random(
     name: str,
     fill_for: Callable[[Site], Fill],
@@ -90,8 +97,7 @@ def _random(
     doc: str,
 ) -> Primitive:
     def spec(specs: Specs, **given: Any) -> TensorSpec:
-        if specs[0].shape or specs[0].dtype != dtypes.int64:
-            raise ShapeError("the key must be a 0-d int64 tensor", expected="int64[]", got=str(specs[0]))
+        _check_key(specs[0])
         if min(given["shape"], default=0) < 0:
             raise ShapeError("a size is negative", got=str(given["shape"]))
         return TensorSpec(tuple(given["shape"]), dtype_of(given))
@@ -274,6 +280,13 @@ random_mask = _random(
 )
 
 
+def _permutation_spec(specs: Specs, n: int) -> TensorSpec:
+    _check_key(specs[0])
+    if n < 0:
+        raise ShapeError("a size is negative", got=str(n))
+    return TensorSpec((n,), dtypes.int64)
+
+
 def _permutation_kernel(site: Site) -> Run:
     stream = Stream()
 
@@ -290,7 +303,7 @@ randperm = declare(
         arity=1,
         attrs={"n": Attr("int")},
         doc="The numbers 0 … n - 1 in random order, int64.",
-        spec=lambda specs, n: TensorSpec((n,), dtypes.int64),
+        spec=_permutation_spec,
         kernel=_permutation_kernel,
         axes=lambda specs, out, **_: [],
         cost=lambda specs, out, attrs: 100.0 * out.size,
