@@ -79,7 +79,7 @@ _APPS_LIMIT: Final = 1 << 16
 def _attr_key(value: Any) -> Any:
     # 1, 1.0 and True are equal, and so are 0.0 and -0.0, but not as attributes.
     if isinstance(value, float) and value == 0.0:
-        return float, copysign(1.0, value)
+        return float, value, copysign(1.0, value)
     return type(value), value
 
 

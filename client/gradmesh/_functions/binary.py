@@ -8,10 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from gradmesh import _tensor
-from gradmesh._functions._common import Number, Operand, cast, is_number, lift, number, number_dtype, one, spec
+from gradmesh._functions._common import Number, Operand, is_number, lift, number, number_dtype, one, spec
 from gradmesh_engine import dtypes
 from gradmesh_engine.errors import DTypeError, ShapeError
 
@@ -175,43 +173,34 @@ def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 
 # --- comparison -----------------------------------------------------------------------------------
 
 
-def _compare(op: str, input: Tensor, other: Operand) -> Tensor:
-    if isinstance(other, int) and spec(input).dtype.kind in "iu":
-        limits = np.iinfo(spec(input).dtype)
-        if not limits.min <= other <= limits.max:
-            # Compared in a dtype that holds both, so that no number wraps around.
-            input = cast(input, dtypes.int64)
-    return one(op, *lift(input, other))
-
-
 def eq(input: Tensor, other: Operand) -> Tensor:
     """`input == other`, a bool tensor. Example: `gm.eq(gm.ones(1), 1)` is `tensor([True])`."""
-    return _compare("eq", input, other)
+    return one("eq", *lift(input, other))
 
 
 def ne(input: Tensor, other: Operand) -> Tensor:
     """`input != other`, a bool tensor. Example: `gm.ne(gm.ones(1), 1)` is `tensor([False])`."""
-    return _compare("ne", input, other)
+    return one("ne", *lift(input, other))
 
 
 def lt(input: Tensor, other: Operand) -> Tensor:
     """`input < other`, a bool tensor. Example: `gm.lt(gm.ones(1), 2)` is `tensor([True])`."""
-    return _compare("lt", input, other)
+    return one("lt", *lift(input, other))
 
 
 def le(input: Tensor, other: Operand) -> Tensor:
     """`input <= other`, a bool tensor. Example: `gm.le(gm.ones(1), 1)` is `tensor([True])`."""
-    return _compare("le", input, other)
+    return one("le", *lift(input, other))
 
 
 def gt(input: Tensor, other: Operand) -> Tensor:
     """`input > other`, a bool tensor. Example: `gm.gt(gm.ones(1), 1)` is `tensor([False])`."""
-    return _compare("gt", input, other)
+    return one("gt", *lift(input, other))
 
 
 def ge(input: Tensor, other: Operand) -> Tensor:
     """`input >= other`, a bool tensor. Example: `gm.ge(gm.ones(1), 1)` is `tensor([True])`."""
-    return _compare("ge", input, other)
+    return one("ge", *lift(input, other))
 
 
 # --- logic and bits -------------------------------------------------------------------------------
@@ -275,3 +264,22 @@ def clamp_min(input: Tensor, min: Operand) -> Tensor:
 def clamp_max(input: Tensor, max: Operand) -> Tensor:
     """`input` limited to max from above. Example: `gm.clamp_max(gm.tensor([5.]), 2)` is `tensor([2.])`."""
     return one("clamp_max", *lift(input, max))
+
+
+# --- other names ----------------------------------------------------------------------------------
+
+arctan2 = atan2
+clip = clamp
+divide = div
+greater = gt
+greater_equal = ge
+less = lt
+less_equal = le
+multiply = mul
+not_equal = ne
+subtract = sub
+
+
+def true_divide(input: Operand, other: Operand) -> Tensor:
+    """`div` without rounding. Example: `gm.true_divide(gm.ones(2), 2)` is `tensor([0.5000, 0.5000])`."""
+    return div(input, other)

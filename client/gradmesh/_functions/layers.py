@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, overload
 
 from gradmesh import _creation, _modes
 from gradmesh._functions import activation, binary, layout, linalg, reduce, select
@@ -135,6 +135,27 @@ def conv2d(
 # --- pooling --------------------------------------------------------------------------------------
 
 
+@overload
+def max_pool2d(
+    input: Tensor,
+    kernel_size: Pair,
+    stride: Pair | None = None,
+    padding: Pair = 0,
+    dilation: Pair = 1,
+    ceil_mode: bool = False,
+    return_indices: Literal[False] = False,
+) -> Tensor: ...
+@overload
+def max_pool2d(
+    input: Tensor,
+    kernel_size: Pair,
+    stride: Pair | None = None,
+    padding: Pair = 0,
+    dilation: Pair = 1,
+    ceil_mode: bool = False,
+    *,
+    return_indices: bool,
+) -> Tensor | tuple[Tensor, ...]: ...
 def max_pool2d(
     input: Tensor,
     kernel_size: Pair,
@@ -143,18 +164,16 @@ def max_pool2d(
     dilation: Pair = 1,
     ceil_mode: bool = False,
     return_indices: bool = False,
-) -> Tensor:
+) -> Tensor | tuple[Tensor, ...]:
     """Largest element of each window: (N, C, H, W) is (N, C, H', W').
 
     Example: `F.max_pool2d(gm.ones(1, 2, 2), 2)` is `tensor([[[1.]]])`.
 
-    Raises InvalidRequestError for `return_indices`, which gradmesh does not have.
+    With `return_indices` also the place of each in its channel, int64, counted in C order.
     """
-    if return_indices:
-        raise InvalidRequestError("max_pool2d: return_indices is not supported", op="max_pool2d")
     kernel = pair("max_pool2d", "kernel_size", kernel_size)
-    return one(
-        "max_pool2d",
+    results = many(
+        "max_pool2d_with_indices" if return_indices else "max_pool2d",
         input,
         kernel_size=kernel,
         stride=kernel if stride is None else pair("max_pool2d", "stride", stride),
@@ -162,6 +181,7 @@ def max_pool2d(
         dilation=pair("max_pool2d", "dilation", dilation),
         ceil_mode=ceil_mode,
     )
+    return results if return_indices else results[0]
 
 
 def avg_pool2d(

@@ -380,3 +380,9 @@ def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     Example: `gm.unbind(gm.arange(2))` is `(tensor(0), tensor(1))`.
     """
     return many("unbind", input, dim=dim)
+
+
+# --- other names ----------------------------------------------------------------------------------
+
+moveaxis = movedim
+swapdims = swapaxes

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from gradmesh._functions import activation, binary, reduce, unary
-from gradmesh._functions._common import one
+from gradmesh._functions._common import one, spec
 from gradmesh_engine import dtypes
 from gradmesh_engine.errors import AttributeTypeError, ShapeError
 
@@ -99,7 +99,8 @@ def binary_cross_entropy_with_logits(
     name = "binary_cross_entropy_with_logits"
     _checked(name, reduction)
     _same_shape(name, input, target)
-    return one(name, input, target, reduction=reduction)
+    operands = [input, target, *(part for part in (weight, pos_weight) if part is not None)]
+    return one(name, *operands, reduction=reduction, has_pos_weight=pos_weight is not None)
 
 
 def _same_shape(name: str, input: Tensor, target: Tensor) -> None:
@@ -164,8 +165,9 @@ def cross_entropy(
     Example: `F.cross_entropy(gm.zeros(1, 2), gm.tensor([1]))` is `tensor(0.6931)`.
     """
     _checked("cross_entropy", reduction)
-    dim = 0 if input.ndim == 1 else 1
-    logs = activation.log_softmax(input, dim)
-    if not dtypes.is_differentiable(target.spec.dtype) and label_smoothing == 0.0:
-        return nll_loss(logs, target, weight, ignore_index, reduction)
-    raise NotImplementedError
+    if label_smoothing or dtypes.is_differentiable(spec(target).dtype):
+        operands = (input, target) if weight is None else (input, target, weight)
+        attrs = {"ignore_index": ignore_index, "reduction": reduction, "label_smoothing": float(label_smoothing)}
+        return one("cross_entropy", *operands, **attrs)
+    logs = activation.log_softmax(input, 0 if input.ndim == 1 else 1)
+    return nll_loss(logs, target, weight, ignore_index, reduction)

@@ -209,3 +209,9 @@ def unique(
     if return_counts:
         results.append(_trace.constant(counts))
     return results[0] if len(results) == 1 else tuple(results)
+
+
+# --- other names ----------------------------------------------------------------------------------
+
+concat = cat
+concatenate = cat

@@ -211,3 +211,16 @@ def logical_not(input: Tensor) -> Tensor:
 def bitwise_not(input: Tensor) -> Tensor:
     """Every bit of an integer, or a bool, inverted. Example: `gm.bitwise_not(gm.tensor([0]))` is `tensor([-1])`."""
     return one("bitwise_not", input)
+
+
+# --- other names ----------------------------------------------------------------------------------
+
+absolute = abs
+arccos = acos
+arccosh = acosh
+arcsin = asin
+arcsinh = asinh
+arctan = atan
+arctanh = atanh
+fix = trunc
+negative = neg
