@@ -201,6 +201,8 @@ class Cluster:
         # Also keeps Ray from replacing this process's handlers of standard output.
         setattr(ray._private.worker, "print_to_stdstream", _report)  # noqa: B010
         self._set_environment("RAY_USAGE_STATS_ENABLED", "0")
+        # Every result of a failed call holds its error; only the first one is read.
+        self._set_environment("RAY_IGNORE_UNHANDLED_ERRORS", "1")
         common: dict[str, Any] = {
             "log_to_driver": False,
             "configure_logging": False,
