@@ -1,5 +1,6 @@
 """The op table. Importing this package declares every op."""
 
+from gradmesh_engine.ops import activations as _activations  # noqa: F401
 from gradmesh_engine.ops import contract as _contract  # noqa: F401
 from gradmesh_engine.ops import conv as _conv  # noqa: F401
 from gradmesh_engine.ops import copying as _copying  # noqa: F401
@@ -9,18 +10,17 @@ from gradmesh_engine.ops import indexing as _indexing  # noqa: F401
 from gradmesh_engine.ops import joining as _joining  # noqa: F401
 from gradmesh_engine.ops import layout as _layout  # noqa: F401
 from gradmesh_engine.ops import linalg as _linalg  # noqa: F401
+from gradmesh_engine.ops import losses as _losses  # noqa: F401
 from gradmesh_engine.ops import markers as _markers  # noqa: F401
+from gradmesh_engine.ops import normalize as _normalize  # noqa: F401
 from gradmesh_engine.ops import numeric as _numeric  # noqa: F401
 from gradmesh_engine.ops import pointwise as _pointwise  # noqa: F401
+from gradmesh_engine.ops import pooling as _pooling  # noqa: F401
 from gradmesh_engine.ops import random as _random  # noqa: F401
 from gradmesh_engine.ops import reduce as _reduce  # noqa: F401
 from gradmesh_engine.ops import regions as _regions  # noqa: F401
 from gradmesh_engine.ops import selecting as _selecting  # noqa: F401
-from gradmesh_engine.ops import pooling as _pooling  # noqa: F401
 from gradmesh_engine.ops import shaping as _shaping  # noqa: F401
-from gradmesh_engine.ops import activations as _activations  # noqa: F401
-from gradmesh_engine.ops import losses as _losses  # noqa: F401
-from gradmesh_engine.ops import normalize as _normalize  # noqa: F401
 from gradmesh_engine.ops import smooth as _smooth  # noqa: F401
 from gradmesh_engine.ops import statistics as _statistics  # noqa: F401
 from gradmesh_engine.ops import windows as _windows  # noqa: F401

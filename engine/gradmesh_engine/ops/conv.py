@@ -17,8 +17,8 @@ from numpy.lib.stride_tricks import as_strided
 from gradmesh_engine.builder import V
 from gradmesh_engine.errors import DTypeError, ShapeError
 from gradmesh_engine.graph import AttrValue, TensorSpec
-from gradmesh_engine.ops.base import Attr, Composite, Factor, Primitive, Site, Specs, declare, lookup
-from gradmesh_engine.ops.layout import Ints, reshape
+from gradmesh_engine.ops.base import Attr, Factor, Primitive, Site, Specs, declare
+from gradmesh_engine.ops.layout import Ints
 from gradmesh_engine.ops.pointwise import conjugate, in_float32
 from gradmesh_engine.ops.windows import Windows
 

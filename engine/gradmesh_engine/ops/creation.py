@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from gradmesh_engine import dtypes
-from gradmesh_engine.errors import AxisError, ShapeError
+from gradmesh_engine.errors import AxisError, DTypeError, ShapeError
 from gradmesh_engine.graph import AttrValue, TensorSpec
 from gradmesh_engine.ops.base import Attr, Factor, Primitive, Site, Specs, declare
 
@@ -23,6 +24,30 @@ def checked_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
                 got=str(list(shape)),
             )
     return shape
+
+
+def check_constant(value: complex, dtype: np.dtype) -> None:
+    """Raises DTypeError unless `dtype` can hold `value`; integers wrap around as PyTorch's do."""
+    wide = dtypes.category(dtype)
+    if isinstance(value, complex):
+        fits = wide == dtypes.COMPLEX
+    elif isinstance(value, float):
+        fits = wide != dtypes.INT or (math.isfinite(value) and abs(value) < 2**63)
+    else:
+        fits = wide != dtypes.INT or -(2**63) <= value < 2**63
+    if not fits:
+        raise DTypeError(
+            f"value {value} cannot be converted to type {dtype.name}",
+            expected=f"a value of {dtype.name}",
+            got=str(value),
+            remedy="choose another dtype",
+        )
+
+
+def _full_spec(specs: Specs, *, value: complex, **attrs: Any) -> TensorSpec:
+    out = _created(specs, **attrs)
+    check_constant(value, out.dtype)
+    return out
 
 
 def _created(specs: Specs, *, shape: tuple[int, ...], dtype: str, **_: AttrValue) -> TensorSpec:
@@ -52,7 +77,7 @@ full = declare(
             "dtype": Attr("dtype"),
         },
         doc="A constant, read through strides of 0.",
-        spec=_created,
+        spec=_full_spec,
         view=_full_view,
         axes=_every_dim,
         cost=lambda specs, out, attrs: 0.0,
@@ -64,7 +89,14 @@ full = declare(
 # --- iota -----------------------------------------------------------------------------------------
 
 
-def _iota_spec(specs: Specs, *, shape: tuple[int, ...], dim: int, dtype: str, **_: AttrValue) -> TensorSpec:
+def _iota_spec(
+    specs: Specs, *, shape: tuple[int, ...], dim: int, start: complex, step: complex, dtype: str
+) -> TensorSpec:
+    for value in (start, step):
+        if isinstance(value, int):
+            check_constant(value, dtypes.int64)
+        elif isinstance(value, complex):
+            check_constant(value, dtypes.parse(dtype))
     if not 0 <= dim < len(shape):
         raise AxisError(f"iota runs along dim {dim} of {len(shape)}", expected=f"0 to {len(shape) - 1}", got=str(dim))
     return _created(specs, shape=shape, dtype=dtype)

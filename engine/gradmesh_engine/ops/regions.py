@@ -12,6 +12,7 @@ from gradmesh_engine.builder import V
 from gradmesh_engine.errors import ShapeError
 from gradmesh_engine.graph import AttrValue, TensorSpec
 from gradmesh_engine.ops.base import Attr, Factor, Primitive, Site, Specs, declare, lookup
+from gradmesh_engine.ops.creation import check_constant
 from gradmesh_engine.ops.layout import Ints, copies, expand, free, normal_dim, reshape, zeros_like
 
 # --- strided_slice and its adjoint, pad -----------------------------------------------------------
@@ -90,6 +91,7 @@ def _pad_spec(specs: Specs, *, low: Ints, high: Ints, interior: Ints, value: com
     _one_per_dim("pad", x.ndim, low, high, interior)
     if any(n < 0 for n in (*low, *high, *interior)):
         raise ShapeError("pad cannot take elements away", got=f"low {low}, high {high}, interior {interior}")
+    check_constant(value, x.dtype)
     shape = tuple(
         before + n + max(n - 1, 0) * between + after
         for n, before, after, between in zip(x.shape, low, high, interior, strict=True)
