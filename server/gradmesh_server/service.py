@@ -30,6 +30,7 @@ from gradmesh_engine.errors import (
     InvalidRequestError,
     LengthError,
     MemoryLimitError,
+    NotFoundError,
     TruncatedUploadError,
     UnavailableError,
 )
@@ -111,7 +112,7 @@ class GradientServicer(pb_grpc.GradientServiceServicer):
                     waited = time.monotonic() - arrived
                     response = await self._coordinator.compute(request, deadline, waited)
         except BaseException as error:
-            self.failed += 1
+            self.failed += not isinstance(error, NotFoundError)
             if isinstance(error, TimeoutError) and not isinstance(error, GradmeshError):
                 raise past_deadline() from None
             raise

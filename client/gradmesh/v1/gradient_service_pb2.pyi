@@ -614,7 +614,7 @@ class GetServerInfoResponse(_message.Message):
     requests_served: _builtins.int
     """Compute requests answered with a result."""
     requests_failed: _builtins.int
-    """Compute requests answered with an error."""
+    """Compute requests answered with an error; NOT_FOUND, which a client heals, does not count."""
     requests_running: _builtins.int
     """Compute requests that run now."""
     requests_waiting: _builtins.int
