@@ -82,9 +82,7 @@ def bench_speed(name: str, goal: float, rounds: int, torch: Any) -> Line:
         return Line(f"{name}: forward and backward", mine, None, "", "ms", None, f"≥ {goal}x PyTorch", None)
     ratio = timing.p50_ratio("torch", "gradmesh")
     peer = timing.median_s("torch") * 1e3
-    return Line(
-        f"{name}: forward and backward", mine, peer, "PyTorch eager", "ms", ratio, f"≥ {goal}x", ratio >= goal
-    )
+    return Line(f"{name}: forward and backward", mine, peer, "PyTorch eager", "ms", ratio, f"≥ {goal}x", ratio >= goal)
 
 
 def _agree(ours: tuple[float, list[np.ndarray]], theirs: tuple[float, list[np.ndarray]]) -> None:

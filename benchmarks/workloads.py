@@ -67,6 +67,6 @@ def tutorial(lib: Any) -> Step:
 
 WORKLOADS: dict[str, Callable[[Any], Step]] = {"pointwise": pointwise, "logistic": logistic}
 SMALL: dict[str, Callable[[Any], Step]] = {
-    "pointwise": lambda lib: pointwise(lib, 300_000),
-    "logistic": lambda lib: logistic(lib, 20_000),
+    "pointwise": lambda lib: pointwise(lib, 1_000),
+    "logistic": lambda lib: logistic(lib, 100),
 }

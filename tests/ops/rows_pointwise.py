@@ -82,7 +82,6 @@ ROWS: tuple[Row, ...] = (
     unary_row("sign", kinks=(0.0,), dtypes=(*FLOATS, *INTS, "bool")),
     unary_row("square"),
     unary_row("reciprocal", low=0.4, high=3.0),
-    unary_row("relu", kinks=(0.0,), dtypes=(*FLOATS, *INTS)),
     # --- comparison and choice --------------------------------------------------------------------
     *(comparison(op) for op in ("eq", "ne", "lt", "le", "gt", "ge")),
     binary_row("minimum", dtypes=(*FLOATS, *INTS, "bool")),

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gradmesh_engine.errors import AttributeTypeError, InvalidGraphError, ShapeError
+from gradmesh_engine.errors import AttributeTypeError, DTypeError, InvalidGraphError, ShapeError
 from tests.ops.rows import KEY, Bad, Row, S, T, row
 
 Arrays = Sequence[np.ndarray]
@@ -97,7 +97,7 @@ ROWS: tuple[Row, ...] = (
             S(KEY(), shape=(0, 3)),
             S(KEY(2**40), shape=(4, 5, 6), dtype="float64"),
             check=check,
-            errors=(Bad(S(KEY(), shape=(-1,)), ShapeError), Bad(S(T(), shape=(2,)), ShapeError, "key")),
+            errors=(Bad(S(KEY(), shape=(-1,)), ShapeError), Bad(S(T(), shape=(2,)), DTypeError, "key")),
         )
         for name, check in (("rand", _uniform), ("randn", _normal))
     ),

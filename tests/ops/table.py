@@ -8,6 +8,8 @@ import pytest
 
 from gradmesh_engine.ops import TABLE
 from tests.ops import (
+    rows_conv,
+    rows_copying,
     rows_creation,
     rows_index,
     rows_linear,
@@ -29,6 +31,8 @@ ROWS: tuple[Row, ...] = (
     *rows_view.ROWS,
     *rows_index.ROWS,
     *rows_window.ROWS,
+    *rows_conv.ROWS,
+    *rows_copying.ROWS,
     *rows_nn.ROWS,
     *rows_creation.ROWS,
     *rows_random.ROWS,
