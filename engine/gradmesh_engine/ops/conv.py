@@ -67,6 +67,11 @@ class Geometry:
         one = self.column * math.prod(self.outputs) * itemsize
         return max(1, min(self.images, COLUMN_BYTES // max(one, 1)))
 
+    @property
+    def plain(self) -> bool:
+        """Whether every window is one element and every element a window: the columns are the input."""
+        return self.windows.count == 1 and self.outputs == self.sizes == self.padded
+
     def tiled(self) -> list[int]:
         """The spatial dims along which input and output can be cut together."""
         plain = [d for d in range(len(self.sizes)) if self.low[d] == 0 == self.high[d]]
@@ -131,7 +136,7 @@ class _Columns:
                 padded.strides[-1],
             ),
         )
-        plain = windows.count == 1 and outputs == geometry.padded
+        plain = geometry.plain
         self.made = self.seen if plain else np.empty(self.seen.shape, dtype)
         self.plain = plain
         self.columns = self.made.reshape(groups, geometry.column // groups, -1)
@@ -178,6 +183,14 @@ def _chunks(geometry: Geometry, dtype: np.dtype) -> Callable[[], Iterator[tuple[
 def _matrices(w: np.ndarray, groups: int) -> np.ndarray:
     """The weight as one matrix [F/G, C/G * K] per group."""
     return w.reshape(groups, w.shape[0] // groups, -1)
+
+
+def _pointwise_product(matrices: np.ndarray, x: np.ndarray, out: np.ndarray) -> None:
+    """A convolution whose windows are single elements: one product per image, without moving anything."""
+    images, groups = x.shape[0], matrices.shape[0]
+    pixels = math.prod(x.shape[2:])
+    seen = x.reshape(images, groups, matrices.shape[2], pixels)
+    np.matmul(matrices, seen, out=out.reshape(images, groups, matrices.shape[1], pixels, copy=False))
 
 
 _ATTRS = {
@@ -227,8 +240,10 @@ def _conv_spec(specs: Specs, **attrs: AttrValue) -> TensorSpec:
 def _conv_kernel(site: Site) -> Callable[..., None]:
     x_spec, w_spec = site.ins
     geometry = _forward_geometry(site.ins, site.attrs, _local_groups(x_spec.shape[1], w_spec.shape))
-    chunks = _chunks(geometry, site.out.dtype)
     groups = geometry.groups
+    if geometry.plain:
+        return lambda x, w, out: _pointwise_product(_matrices(w, groups), x, out)
+    chunks = _chunks(geometry, site.out.dtype)
 
     def run(x: np.ndarray, w: np.ndarray, out: np.ndarray) -> None:
         matrices = _matrices(w, groups)
@@ -313,6 +328,8 @@ def _input_spec(specs: Specs, *, size: Ints, **attrs: AttrValue) -> TensorSpec:
 def _input_kernel(site: Site) -> Callable[..., None]:
     groups = _local_groups(site.out.shape[1], site.ins[1].shape)
     geometry = _input_geometry(site.ins, site.attrs, site.out.shape[2:], groups)
+    if geometry.plain:
+        return lambda g, w, out: _pointwise_product(_matrices(w, groups).transpose(0, 2, 1), g, out)
     chunks = _chunks(geometry, site.out.dtype)
 
     def run(g: np.ndarray, w: np.ndarray, out: np.ndarray) -> None:

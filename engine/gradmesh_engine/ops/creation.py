@@ -26,7 +26,7 @@ def checked_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
     return shape
 
 
-def check_constant(value: complex, dtype: np.dtype) -> None:
+def check_constant(value: Any, dtype: np.dtype) -> None:
     """Raises DTypeError unless `dtype` can hold `value`; integers wrap around as PyTorch's do."""
     wide = dtypes.category(dtype)
     if isinstance(value, complex):
