@@ -147,9 +147,16 @@ hardtanh = pointwise(
 
 # --- rectifiers -----------------------------------------------------------------------------------
 
+
+def _relu_kernel(site: Site) -> Run:
+    # Two arrays meet in twice the speed of an array and a number.
+    zeros = np.zeros(site.out.shape, site.out.dtype)
+    return lambda x, out: np.maximum(x, zeros, out=out)
+
+
 relu = pointwise(
     "relu",
-    lambda site: lambda x, out: np.maximum(x, 0, out=out),
+    _relu_kernel,
     allowed=REAL_NUMBER,
     vjp=lambda g, y, x: (keep(g, gt(y, constant(y, 0))),),
     doc="max(x, 0); its derivative at 0 is 0.",
