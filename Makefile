@@ -33,11 +33,11 @@ format: $(READY)
 types: $(READY)
 	$(BIN)/mypy
 
-proto: $(READY) ## Regenerate the committed stubs.
-	$(BIN)/python -m grpc_tools.protoc -Iproto --plugin=protoc-gen-mypy=$(BIN)/protoc-gen-mypy --plugin=protoc-gen-mypy_grpc=$(BIN)/protoc-gen-mypy_grpc --python_out=client --grpc_python_out=client --mypy_out=client --mypy_grpc_out=client proto/gradmesh/v1/*.proto
+proto: ## Regenerate the committed stubs, with generators of their own.
+	PYTHON=$(PYTHON) sh proto/generate.sh
 
 proto-check: $(READY) ## The contract lints and the committed stubs are what it generates.
-	$(BIN)/python tests/house/stubs_fresh.py && $(BIN)/buf lint proto
+	$(BIN)/python tests/house/stubs_fresh.py && $(BIN)/buf lint
 
 bench: $(READY) ## Timings and peak memory, beside PyTorch when it is installed.
 	$(BIN)/python benchmarks/bench.py
