@@ -211,6 +211,10 @@ class Cluster:
         }
         with _quiet():
             if self._address:
+                # With an address given, Ray uses a token only when it is told to.
+                if "RAY_AUTH_MODE" not in os.environ and {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & os.environ.keys():
+                    self._set_environment("RAY_AUTH_MODE", "token")
+                    _reload_authentication()
                 ray.init(address=self._address, **common)
                 return
             # A token given here is not written to the home directory.
