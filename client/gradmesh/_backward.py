@@ -19,10 +19,13 @@ from gradmesh_engine.errors import (
     AttributeTypeError,
     AutogradError,
     InvalidRequestError,
+    LimitError,
     NotDifferentiableError,
+    OutOfRangeError,
     ShapeError,
 )
-from gradmesh_engine.session import Query
+from gradmesh_engine.graph import Graph
+from gradmesh_engine.session import Query, Result
 
 if TYPE_CHECKING:
     from gradmesh._tensor import Tensor
@@ -43,7 +46,7 @@ def backward(
     retain = create_graph if retain_graph is None else retain_graph
     exploration = Exploration(roots)
     if inputs is None:
-        wrt = exploration.leaves
+        wrt = exploration.distinct_leaves()
     else:
         wrt = _given_inputs(inputs)
         exploration.restrict(wrt)
@@ -51,9 +54,7 @@ def backward(
     if create_graph or exploration.needs_client:
         gradients = _client_backward.differentiate(roots, seeds, exploration, wrt, create_graph)
     else:
-        gradients = _request(roots, seeds, exploration, [*wrt, *exploration.retained])
-        _keep_retained(exploration.retained, gradients[len(wrt) :])
-        gradients = gradients[: len(wrt)]
+        gradients = _request(roots, seeds, exploration, wrt, retain)
     if not retain:
         exploration.free()
     pending = []
@@ -76,6 +77,7 @@ def grad(
 ) -> list[Tensor | None]:
     """See autograd.grad."""
     roots, seeds = _seeded(outputs, cotangents)
+    retain = create_graph if retain_graph is None else retain_graph
     wrt = []
     for tensor in inputs:
         value = tensor.value
@@ -91,10 +93,8 @@ def grad(
         if not create_graph:
             _evaluate.evaluate([g for g in gradients if g is not None])
     else:
-        gradients = _request(roots, seeds, exploration, [*wrt, *exploration.retained])
-        _keep_retained(exploration.retained, gradients[len(wrt) :])
-        gradients = gradients[: len(wrt)]
-    if not (create_graph if retain_graph is None else retain_graph):
+        gradients = _request(roots, seeds, exploration, wrt, retain)
+    if not retain:
         exploration.free()
     for index, gradient in enumerate(gradients):
         if gradient is None and not allow_unused:
@@ -193,9 +193,16 @@ def _given_inputs(inputs: Any) -> list[Value]:
 
 
 def joint(
-    roots: Sequence[Value], seeds: Sequence[Value | None], exploration: Exploration, wrt: Sequence[Value]
+    roots: Sequence[Value],
+    seeds: Sequence[Value | None],
+    exploration: Exploration,
+    wrt: Sequence[Value],
+    state: Sequence[Value] = (),
 ) -> tuple[Gathering, list[tuple[Value, int]], Query]:
-    """The graph and query of a backward pass, and the values that come back with the gradients."""
+    """The graph and query of a backward pass, and the values that come back with the gradients.
+
+    Those are small pending roots and the pending `state`.
+    """
     gathering = Gathering(exploration.tracked)
     of = [gathering.add(root) for root in roots]
     pairs = [
@@ -203,12 +210,9 @@ def joint(
         for root, number in zip(roots, of, strict=True)
         if root.data is None and root.spec.nbytes <= _KEPT_BYTES
     ]
-    for value in _evaluate.pending_state():
-        if value not in roots:
-            pairs.append((value, gathering.add(value)))
+    for value in state:
+        pairs.append((value, gathering.add(value)))
     numbers = [gathering.add(value) for value in wrt]
-    # Values that turned out to be known need not come back.
-    pairs = [(value, number) for value, number in pairs if number >= 0]
     at = gathering.number
     query = Query(
         tuple([at(n) for n in of]), tuple([at(n) for n in numbers]), tuple([seed is not None for seed in seeds])
@@ -217,22 +221,54 @@ def joint(
 
 
 def _request(
-    roots: Sequence[Value], seeds: Sequence[Value | None], exploration: Exploration, wrt: Sequence[Value]
+    roots: Sequence[Value],
+    seeds: Sequence[Value | None],
+    exploration: Exploration,
+    wrt: Sequence[Value],
+    retain: bool,
 ) -> list[Value | None]:
-    reached = [value for value in dict.fromkeys(wrt) if value in exploration.tracked]
+    groups = [exploration.same(value) for value in wrt]
+    asked = dict.fromkeys([*[value for group in groups for value in group], *exploration.retained])
+    reached = [value for value in asked if value in exploration.tracked]
     if not reached:
         return [None] * len(wrt)
     given = [seed for seed in seeds if seed is not None]
     _evaluate.evaluate(given)
-    gathering, pairs, query = joint(roots, seeds, exploration, reached)
-    _evaluate.kept_along(gathering, pairs)
-    cotangents: list[np.ndarray] = []
-    for seed in given:
-        assert seed.data is not None
-        cotangents.append(seed.data)
-    result = _evaluate.run(gathering, pairs, query, tuple(cotangents))
+    cotangents = tuple([seed.data for seed in given if seed.data is not None])
+    state = [value for value in _evaluate.pending_state() if value not in roots]
+    try:
+        gathering, graph, result = _joint_run(roots, seeds, exploration, reached, state, cotangents)
+    except (LimitError, OutOfRangeError):
+        # The gradient must not fail for what was not asked for.
+        if not state:
+            raise
+        _evaluate.forget(state)
+        gathering, graph, result = _joint_run(roots, seeds, exploration, reached, (), cotangents)
     found = {value: known(g) for value, g in zip(reached, result.gradients, strict=True) if g is not None}
-    return [found.get(value) for value in wrt]
+    _keep_retained(exploration.retained, [found.get(value) for value in exploration.retained])
+    if not retain:
+        exploration.strip(roots, gathering, graph)
+    return [_total([found[value] for value in group if value in found]) for group in groups]
+
+
+def _joint_run(
+    roots: Sequence[Value],
+    seeds: Sequence[Value | None],
+    exploration: Exploration,
+    wrt: Sequence[Value],
+    state: Sequence[Value],
+    cotangents: tuple[np.ndarray, ...],
+) -> tuple[Gathering, Graph, Result]:
+    gathering, pairs, query = joint(roots, seeds, exploration, wrt, state)
+    _evaluate.kept_along(gathering)
+    return gathering, *_evaluate.run(gathering, pairs, query, cotangents)
+
+
+def _total(parts: Sequence[Value]) -> Value | None:
+    if len(parts) < 2:
+        return parts[0] if parts else None
+    arrays = [part.data for part in parts if part.data is not None]
+    return known(sum(arrays[1:], arrays[0]))
 
 
 def _keep_retained(retained: Sequence[Value], gradients: Sequence[Value | None]) -> None:

@@ -15,7 +15,8 @@ from gradmesh._modes import STATE
 from gradmesh._session import current_session
 from gradmesh._stats import RECORDER
 from gradmesh._value import Bundle, Made, Value, source_of, user_line
-from gradmesh_engine.errors import GradmeshError
+from gradmesh_engine.errors import GradmeshError, LimitError, OutOfRangeError
+from gradmesh_engine.graph import Graph
 from gradmesh_engine.session import Query, Request, Result
 
 if TYPE_CHECKING:
@@ -36,25 +37,29 @@ def content(value: Value) -> np.ndarray:
 
 def evaluate(values: Sequence[Value]) -> None:
     """Compute values, and the pending state that live tensors hold, in one request."""
+    settle(values)
     wanted = [value for value in values if value.data is None]
     if not wanted:
         return
+    state = [value for value in pending_state() if value not in wanted]
+    try:
+        _compute([*wanted, *state])
+    except (LimitError, OutOfRangeError):
+        # What was asked for must not fail for what was not.
+        if not state:
+            raise
+        forget(state)
+        _compute(wanted)
+
+
+def _compute(values: Sequence[Value]) -> None:
     gathering = Gathering()
-    numbers = [gathering.add(value) for value in wanted]
-    for value in pending_state():
-        if value not in wanted:
-            numbers.append(gathering.add(value))
-            wanted.append(value)
-    # What turned out to be known by following aliases needs no computing.
-    pairs = [(value, number) for value, number in zip(wanted, numbers, strict=True) if number >= 0]
-    settle(wanted)
-    if not pairs:
-        return
-    kept_along(gathering, pairs)
+    pairs = [(value, gathering.add(value)) for value in values]
+    kept_along(gathering)
     run(gathering, pairs, Query())
 
 
-def kept_along(gathering: Gathering, pairs: list[tuple[Value, int]]) -> None:
+def kept_along(gathering: Gathering) -> None:
     """Learn from values computed a second time: what is read once more is worth keeping next time."""
     again = [made for made in gathering.order if made.ran]
     if again:
@@ -83,7 +88,7 @@ def run(
     pairs: Sequence[tuple[Value, int]],
     query: Query,
     cotangents: tuple[np.ndarray, ...] = (),
-) -> Result:
+) -> tuple[Graph, Result]:
     """Send one request; attach the outputs to their values.
 
     Raises GradmeshError subclasses, placed at the user's line that recorded the node at fault.
@@ -104,7 +109,7 @@ def run(
         value.keep(array)
     STATE.epoch += 1
     RECORDER.request(line, result.stats)
-    return result
+    return graph, result
 
 
 # --- pending state --------------------------------------------------------------------------------
@@ -145,7 +150,20 @@ def pending_state() -> list[Value]:
         elif born < epoch or (_KEPT_PLACES and _place(value) in _KEPT_PLACES):
             found[value] = None
     STATE.live = live
-    return list(found)
+    settle(list(found))
+    return [value for value in found if value.data is None]
+
+
+def forget(values: Sequence[Value]) -> None:
+    """Leave pending values to those who read them."""
+    gone = set(values)
+    live = []
+    for ref in STATE.live:
+        tensor = ref()
+        if tensor is not None and tensor._value not in gone:
+            if tensor._store is None or tensor._store.storage.value not in gone:
+                live.append(ref)
+    STATE.live = live
 
 
 def _place(value: Value) -> tuple[CodeType | None, int]:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from gradmesh._gather import Gathering
 from gradmesh._leaf import Edge, Leaf
+from gradmesh._skeleton import Bone, Skeleton
 from gradmesh._value import Bundle, Made, Value, saved, source_of, user_line
 from gradmesh_engine.errors import AutogradError
+from gradmesh_engine.graph import Graph
 
 TORCH_TENSORS: Final = {
     "bool": "BoolTensor", "uint8": "ByteTensor", "int8": "CharTensor", "int16": "ShortTensor", "int32": "IntTensor",
@@ -62,7 +65,8 @@ class Exploration:
                 self._freed.append(made)
             if made.hooks is not None:
                 self._hooks(made)
-            written = value.counter is not None and value.counter.current != value.version
+            result = made if isinstance(made, Value) else value
+            written = result.counter is not None and result.counter.current != result.version
             for operand in made.inputs:
                 if operand.requires_grad and operand not in tracked:
                     stack.append(operand)
@@ -102,6 +106,17 @@ class Exploration:
             else:
                 self.needs_client = True
 
+    def same(self, value: Value) -> list[Value]:
+        """The values met that take their gradient to the same place: one leaf before and after a write."""
+        if value.meta.__class__ is not Leaf or len(self.leaves) < 2:
+            return [value]
+        found = [leaf for leaf in self.leaves if leaf.meta is value.meta]
+        return found or [value]
+
+    def distinct_leaves(self) -> list[Value]:
+        """One value per leaf met."""
+        return list({leaf.meta: leaf for leaf in reversed(self.leaves)}.values())[::-1]
+
     def restrict(self, wrt: Sequence[Value]) -> None:
         """Leave only the nodes on a path to one of `wrt`."""
         users: dict[Value, list[Made]] = {}
@@ -115,7 +130,7 @@ class Exploration:
                 results.setdefault(_maker(value), []).append(value)
         keep: set[Made] = set()
         reached: set[Value] = set()
-        stack = [value for value in wrt if value in self.tracked]
+        stack = [same for value in wrt for same in self.same(value) if same in self.tracked]
         while stack:
             value = stack.pop()
             if value in reached:
@@ -151,6 +166,18 @@ class Exploration:
         for made in self.nodes:
             made.freed = True
 
+    def strip(self, roots: Sequence[Value], gathering: Gathering, graph: Graph) -> None:
+        """Let go of the tensors behind known roots, of which another pass would be refused anyway."""
+        for root in roots:
+            number = gathering.known_number(root)
+            if root.data is None or root.meta is not None or root.node is not None or number < 0:
+                continue
+            if any(map(_saves, self.nodes)):
+                leaves = tuple([v.meta if v.meta.__class__ is Leaf else None for v in gathering.inputs])
+                node = graph.producers[len(leaves) + number]
+                root.meta = Bone(Skeleton(graph, leaves), node)
+                root.inputs = ()
+
 
 def _maker(value: Value) -> Made:
     if value.meta.__class__ is Edge:
@@ -165,7 +192,7 @@ def needs_of(made: Made) -> tuple[bool, ...]:
 
 
 def _saves(made: Made) -> bool:
-    if made.app is None:
+    if made.app is None or not made.inputs:
         return True
     return any(saved(made.app, needs_of(made)))
 
@@ -181,7 +208,9 @@ def results_of(made: Made) -> list[Value]:
 def _check_written(made: Made) -> None:
     assert made.app is not None
     uses = saved(made.app, needs_of(made))
-    for used, value in zip(uses, (*made.inputs, *results_of(made)), strict=True):
+    for index, (used, value) in enumerate(zip(uses, (*made.inputs, *results_of(made)), strict=True)):
+        if index == 0 and made.wrote:
+            continue
         counter = value.counter
         if used and counter is not None and counter.current != value.version:
             raise written_error(value, source_of(made))

@@ -144,6 +144,7 @@ class FunctionNode(Made):
         self.epoch = STATE.epoch
         self.ran = False
         self.freed = False
+        self.wrote = False
         self.hooks = None
         self.view = None
         self.function = function
@@ -317,7 +318,8 @@ def _finished(ctx: FunctionCtx, node: FunctionNode, args: Sequence[Any], output:
             result = _views.detached(result)
         plain = id(outputs[index]) in ctx._plain or not dtypes.is_differentiable(result.spec.dtype)
         if tracked and not plain:
-            _attach(result, node, index, id(outputs[index]) in ctx._dirty)
+            # Its place in the graph.
+            _views.replace_history(result, alias(result.value, True, Edge(node, index)))
         results.append(result)
     if tracked:
         ctx._saved = tuple(
@@ -331,21 +333,6 @@ def _finished(ctx: FunctionCtx, node: FunctionNode, args: Sequence[Any], output:
         ctx._node = node
         ctx._to_save = ()
     return tuple(results) if several else results[0]
-
-
-def _attach(result: Tensor, node: FunctionNode, index: int, dirty: bool) -> None:
-    """Give a result of forward its place in the graph."""
-    edge = Edge(node, index)
-    value = result.value
-    fresh = alias(value, True, edge)
-    fresh.counter, fresh.version = value.counter, value.version
-    store = result._store
-    if store is not None and (store.steps or store.detached):
-        store.detached = True
-        store.history = edge
-    elif store is not None:
-        store.storage.value = fresh
-    result._value = fresh
 
 
 def once_differentiable(backward: _F) -> _F:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from gradmesh._leaf import Leaf
 from gradmesh._value import App, Made, Value, application, source_of
-from gradmesh_engine.graph import Graph, Node
+from gradmesh_engine.graph import Graph, Node, TensorSpec
 
 
 class Gathering:
@@ -28,6 +28,7 @@ class Gathering:
         self._tracked = tracked
         self._key: list[Any] = []
         self._apps: list[App] = []
+        self._loose: list[TensorSpec] = []
         self._numbers: dict[Value, int] = {}
         self._bundles: dict[Made, int] = {}
         self._results = 0
@@ -36,6 +37,9 @@ class Gathering:
 
     def add(self, root: Value) -> int:
         """Gather a value; returns its number."""
+        if root not in self._numbers and self._is_input(root):
+            # No node need take it, so its spec has to be part of the structure.
+            self._loose.append(root.spec)
         numbers = self._numbers
         stack = [root]
         while stack:
@@ -144,13 +148,17 @@ class Gathering:
         self._results += len(app.outs)
         return first
 
+    def known_number(self, value: Value) -> int:
+        """The number a gathered value has among the results, negative for inputs."""
+        return self._numbers[value]
+
     def number(self, number: int) -> int:
         """The value's number in the finished graph."""
         return ~number if number < 0 else len(self.inputs) + number
 
     def graph(self, outputs: Sequence[int]) -> Graph:
         """The frozen graph with these outputs; the same object for the same structure."""
-        key = (len(self.inputs), tuple(self._key), tuple(outputs))
+        key = (tuple(self._loose), tuple(self._key), tuple(outputs))
         return GRAPHS.get(key, self)
 
     def build(self, outputs: Sequence[int]) -> Graph:

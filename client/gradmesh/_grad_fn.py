@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from gradmesh._hooks import NodeHooks, RemovableHandle
 from gradmesh._leaf import Edge, Leaf
-from gradmesh._value import Bundle, Made, Value, source_of
+from gradmesh._skeleton import Bone
+from gradmesh._value import Bundle, Made, Value, source_of, user_line
+from gradmesh_engine import dtypes
+from gradmesh_engine.errors import AutogradError
 
 if TYPE_CHECKING:
     from gradmesh._tensor import Tensor
@@ -20,6 +23,10 @@ _NATIVE_NAMES: Final = {
     "AccumulateGrad": "torch::autograd::AccumulateGrad",
     "CopySlices": "torch::autograd::CopySlices",
 }
+
+
+# Arithmetic, whose operands of any dtype have a place among the next functions.
+_COUNT_ALL: Final = frozenset("add atan2 div fmod hypot lerp maximum minimum mul pow remainder rsub sub xlogy".split())
 
 
 class Node:
@@ -39,12 +46,22 @@ class Node:
     def next_functions(self) -> tuple[tuple[Node | None, int], ...]:
         """For each operand the node behind it and which of its results the operand is; (None, 0) without gradient."""
         made: Made = self._made
-        inputs = made.inputs
-        if isinstance(made, Value) and isinstance(made.meta, CopySlices):
-            inputs = made.meta.inputs
-        found: list[tuple[Node | None, int]] = []
-        for value in inputs:
-            found.append(node_of(value) if value is not None and value.requires_grad else (None, 0))
+        bone = made.meta if isinstance(made, Value) else made
+        if isinstance(bone, Bone):
+            edges = bone.skeleton.behind(bone.index)
+            op, specs = bone.skeleton.operands(bone.index)
+            found = [(None if behind is None else _wrapped(behind, None), at) for behind, at in edges]
+        else:
+            inputs = made.inputs
+            if isinstance(bone, CopySlices):
+                inputs = bone.inputs
+            op = "" if made.app is None or isinstance(bone, CopySlices) else made.app.op
+            specs = [value.spec for value in inputs]
+            found = [node_of(value) if value.requires_grad else (None, 0) for value in inputs]
+        if op and op not in _COUNT_ALL:
+            # Operands that could never take a gradient, as indices, have no place here.
+            pairs = zip(found, specs, strict=True)
+            found = [edge for edge, spec in pairs if dtypes.is_differentiable(spec.dtype)]
         return tuple(found)
 
     @property
@@ -71,18 +88,20 @@ class AccumulateGrad(Node):
 
     __slots__ = ("_value",)
 
-    def __init__(self, made: Any, value: Value) -> None:
+    def __init__(self, made: Any, value: Value | None) -> None:
         super().__init__(made)
         self._value = value
 
     @property
     def variable(self) -> Tensor:
-        """The leaf."""
+        """The leaf. Raises AutogradError when it and its graph are gone."""
         from gradmesh._tensor import Tensor
 
         leaf: Leaf = self._made
         tensor = leaf.tensor()
         if tensor is None:
+            if self._value is None:
+                raise AutogradError("the leaf was dropped, and its graph used up", source=user_line())
             tensor = Tensor(self._value)
             tensor._meta = leaf
             leaf.tensor = weakref.ref(tensor)
@@ -165,15 +184,21 @@ def edge_of(value: Value) -> tuple[Made | Leaf, int]:
 def node_of(value: Value) -> tuple[Node, int]:
     """The object users see for the node behind a value that requires grad, and which result it is."""
     made, index = edge_of(value)
+    return _wrapped(made, value), index
+
+
+def _wrapped(made: Made | Leaf, value: Value | None) -> Node:
     ref = made.view
     node: Node | None = None if ref is None else ref()
     if node is None:
         if isinstance(made, Leaf):
             node = AccumulateGrad(made, value)
+        elif isinstance(made, Bone):
+            node = _class(made.skeleton.name(made.index))(made)
         elif isinstance(made, Value | Bundle):
             node = _class(grad_name(made))(made)
         else:
             node = made.wrapper()  # type: ignore[attr-defined]
         made.view = weakref.ref(node)
     assert node is not None
-    return node, index
+    return node

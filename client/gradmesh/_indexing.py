@@ -196,7 +196,7 @@ def setitem(tensor: Tensor, index: Any, value: Any) -> None:
         put = _trace.record("index_put", view, source, *indices, dims=tuple(left))
         _views.inplace(view, put)
         return
-    _views.inplace(view, _broadcast(source, view.spec.shape))
+    _views.inplace(view, _trace.record("copy", view, _trimmed(source, view.spec.shape)))
 
 
 def _source(tensor: Tensor, value: Any) -> Tensor:
@@ -216,21 +216,19 @@ def _source(tensor: Tensor, value: Any) -> Tensor:
     return value
 
 
-def _broadcast(source: Tensor, shape: tuple[int, ...]) -> Tensor:
+def _trimmed(source: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """The value without leading dims of size 1 that what is indexed has not. Raises ShapeError."""
     have = source.spec.shape
-    if have == shape:
-        return source
     while len(have) > len(shape) and have[0] == 1:
         have = have[1:]
-    if have != source.spec.shape:
-        source = _trace.record("reshape", source, shape=have)
     lead = len(shape) - len(have)
-    for offset, size in enumerate(have):
-        if lead < 0 or size not in (1, shape[lead + offset]):
-            raise ShapeError(
-                f"shape mismatch: value tensor of shape {list(have)} cannot be broadcast to indexing result of shape "
-                f"{list(shape)}",
-                source=user_line(),
-            )
-    result: Tensor = source if have == shape else _trace.record("expand", source, shape=shape)
+    if lead < 0 or any(size not in (1, shape[lead + offset]) for offset, size in enumerate(have)):
+        raise ShapeError(
+            f"shape mismatch: value tensor of shape {list(have)} cannot be broadcast to indexing result of shape "
+            f"{list(shape)}",
+            source=user_line(),
+        )
+    if have == source.spec.shape:
+        return source
+    result: Tensor = _trace.record("reshape", source, shape=have)
     return result

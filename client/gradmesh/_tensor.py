@@ -140,17 +140,7 @@ class Tensor(TensorMethods):
             )
         leaf = self._leaf() if requires_grad else None
         fresh = alias(value, requires_grad, leaf)
-        fresh.counter, fresh.version = value.counter, value.version
-        store = self._store
-        if store is not None:
-            if store.steps or store.detached:
-                store.detached = True
-                store.history = leaf
-            else:
-                store.storage.value = fresh
-        self._value = fresh
-        if fresh.data is None:
-            STATE.live.append(weakref.ref(self))
+        _views.replace_history(self, fresh)
         return self
 
     def _leaf(self) -> Leaf:
@@ -268,21 +258,11 @@ class Tensor(TensorMethods):
 
     def detach_(self) -> Tensor:
         """Forget the history of this tensor; returns it. Raises AutogradError for views."""
-        store = self._store
-        if store is not None and store.steps:
+        if self._is_view():
             raise AutogradError("Can't detach views in-place. Use detach() instead.", source=user_line())
         value = self.value
         if value.requires_grad:
-            fresh = alias(value)
-            fresh.counter, fresh.version = value.counter, value.version
-            self._value = fresh
-            if store is not None:
-                if store.detached:
-                    store.history = None
-                else:
-                    store.storage.value = fresh
-            if fresh.data is None:
-                STATE.live.append(weakref.ref(self))
+            _views.replace_history(self, alias(value))
         return self
 
     @property
@@ -303,7 +283,7 @@ class Tensor(TensorMethods):
     @property
     def _base(self) -> Tensor | None:
         store = self._store
-        return None if store is None or not store.steps else store.base
+        return None if store is None else store.base
 
     def _is_view(self) -> bool:
         return self._base is not None

@@ -133,12 +133,13 @@ class Made:
         code, instruction: where the user's code recorded it.
         ran: whether an evaluation has computed it, kept or not.
         freed: whether a backward pass has used it up.
+        wrote: whether its result was written into its first operand, whose old content it keeps.
         epoch: how many evaluations came before it.
         hooks: what the user attached to its `grad_fn`.
         view: the `grad_fn` object users hold, while they hold it.
     """
 
-    __slots__ = ("app", "code", "epoch", "freed", "hooks", "inputs", "instruction", "ran", "view")
+    __slots__ = ("app", "code", "epoch", "freed", "hooks", "inputs", "instruction", "ran", "view", "wrote")
 
     app: App | None
     code: CodeType | None
@@ -149,6 +150,7 @@ class Made:
     instruction: int
     ran: bool
     view: Any
+    wrote: bool
 
 
 class Value(Made):
@@ -191,11 +193,14 @@ class Value(Made):
         self.instruction = 0
         self.ran = False
         self.freed = False
+        self.wrote = False
         self.hooks = None
         self.view = None
 
     def keep(self, data: np.ndarray) -> None:
         """Attach the computed content; what only served to compute it is let go."""
+        if data.__class__ is not np.ndarray:
+            data = np.asarray(data)
         data.flags.writeable = False
         self.data = data
         if not self.requires_grad:
@@ -220,6 +225,7 @@ class Bundle(Made):
         self.instruction = 0
         self.ran = False
         self.freed = False
+        self.wrote = False
         self.hooks = None
         self.view = None
 
@@ -236,6 +242,8 @@ class Bundle(Made):
 
 def known(array: np.ndarray) -> Value:
     """A value with content; the array becomes read-only. It must be of a dtype in the table."""
+    if array.__class__ is not np.ndarray:
+        array = np.asarray(array)
     array.flags.writeable = False
     return Value(spec_of(array.shape, array.dtype), array)
 

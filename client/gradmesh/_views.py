@@ -1,29 +1,40 @@
-"""Views and in-place ops over immutable values: storages that tensors share, and writes through them."""
+"""Views and in-place ops over immutable values: storages that tensors share, and writes through them.
+
+A storage is seen by families of tensors. A family is a tensor and its views: they share one history.
+`detach` begins another family on the same storage: its tensors see the same elements, and none of the
+history.
+"""
 
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
-
-import numpy as np
 
 from gradmesh import _tensor
 from gradmesh._grad_fn import CopySlices
 from gradmesh._leaf import Edge, Leaf
 from gradmesh._modes import STATE
-from gradmesh._value import INFERENCE, Counter, Value, alias, application, emit, known, spec_of, user_line
+from gradmesh._steps import VIEW_OPS, Step, overlaps, written_back
+from gradmesh._value import INFERENCE, Counter, Value, alias, emit, user_line
 from gradmesh_engine import dtypes
 from gradmesh_engine.errors import AttributeTypeError, AutogradError, DTypeError, ShapeError
 
 if TYPE_CHECKING:
     from gradmesh._tensor import Tensor
 
-# Ops whose result is a view of their first operand.
-VIEW_OPS: Final = frozenset(
-    "alias chunk diagonal expand flatten imag movedim narrow permute real reshape select slice split "
-    "split_with_sizes squeeze strided_slice t transpose unbind unfold unsqueeze view view_as_complex view_as_real".split()
-)
+__all__ = [
+    "VIEW_OPS",
+    "Family",
+    "Storage",
+    "Store",
+    "check_writable",
+    "detached",
+    "inplace",
+    "set_data",
+    "share",
+    "write",
+]
 
 
 class Storage:
@@ -43,83 +54,116 @@ class Storage:
         self.born = value.epoch
 
 
-class Step:
-    """One view op on the way from a storage to a view. Final."""
+class Family:
+    """A tensor and its views: what shares a history. Final.
 
-    __slots__ = ("attrs", "index", "op")
+    Attributes:
+        storage: what they see.
+        path: the view ops from the storage's content to the first tensor's.
+        value: the first tensor's value, of the storage's `generation`.
+        counter: counts their writes; another family's too, except after `.data`.
+    """
 
-    def __init__(self, op: str, attrs: Mapping[str, Any], index: int = -1) -> None:
-        self.op = op
-        self.attrs = attrs
-        self.index = index
+    __slots__ = ("counter", "generation", "path", "storage", "value")
 
-    def apply(self, value: Value) -> Value:
-        """The view of a content."""
-        result = emit(self.op, (value,), self.attrs)
-        return result if isinstance(result, Value) else result[self.index]
+    def __init__(self, storage: Storage, path: tuple[Step, ...], value: Value, counter: Counter) -> None:
+        self.storage = storage
+        self.path = path
+        self.value = value
+        self.counter = counter
+        self.generation = storage.generation
+
+    def sync(self) -> Value:
+        """The first tensor's value, brought up to date with writes through other families."""
+        if self.generation != self.storage.generation:
+            self.value = _with_history(_derived(self.storage.value, self.path, False), history_of(self.value))
+            self.generation = self.storage.generation
+        return self.value
+
+    def adopt(self, value: Value) -> None:
+        """Make `value`, with another history and the present content, the first tensor's."""
+        self.value = value
+        if not self.path:
+            self.storage.value = value
 
 
 class Store:
     """How one tensor sees a storage. Final.
 
     Attributes:
-        storage: what it sees.
-        steps: the view ops from the storage's content to the tensor's.
+        family: what it shares its history with.
+        steps: the view ops from the storage's content to the tensor's, through the family's first.
+        base: the tensor this is a view of; None for the family's first.
         generation: the storage's generation that the tensor's value is of.
-        counter: counts writes; shared by all that see the storage, except through `.data`.
-        base: the tensor this is a view of, for a view that gradients flow through or could.
-        detached: whether the tensor's history is its own, not that of the storage's content.
-        history: that history: a leaf's, an edge's, or None.
     """
 
-    __slots__ = ("base", "counter", "detached", "generation", "history", "steps", "storage")
+    __slots__ = ("base", "family", "generation", "steps")
 
-    def __init__(
-        self,
-        storage: Storage,
-        steps: tuple[Step, ...],
-        counter: Counter,
-        base: Tensor | None = None,
-        detached: bool = False,
-    ) -> None:
-        self.storage = storage
+    def __init__(self, family: Family, steps: tuple[Step, ...], base: Tensor | None) -> None:
+        self.family = family
         self.steps = steps
-        self.counter = counter
         self.base = base
-        self.detached = detached
-        self.generation = storage.generation
-        self.history: Leaf | Edge | None = None
+        self.generation = family.storage.generation
+
+    @property
+    def storage(self) -> Storage:
+        """What the tensor sees."""
+        return self.family.storage
+
+    @property
+    def counter(self) -> Counter:
+        """Counts the writes."""
+        return self.family.counter
+
+    @property
+    def own(self) -> tuple[Step, ...]:
+        """The view ops from the family's first tensor to this one."""
+        return self.steps[len(self.family.path) :]
 
     def sync(self, tensor: Tensor) -> Value:
         """The tensor's value, derived anew when the storage was written to."""
-        if self.generation == self.storage.generation:
+        if self.generation == self.family.storage.generation:
             return tensor._value
-        value = self.storage.value
-        if self.detached:
-            value = _without_history(value)
-        if self.steps:
-            grad, STATE.grad = STATE.grad, not self.detached
-            try:
-                for step in self.steps:
-                    value = step.apply(value)
-            finally:
-                STATE.grad = grad
+        value = self.family.sync()
+        own = self.own
+        if own:
+            value = _derived(value, own, True)
             if value.requires_grad and value.meta is None:
                 value.meta = "AsStridedBackward0"
-        if self.history is not None:
-            value = alias(value, True, self.history)
         return self.adopt(tensor, value)
 
     def adopt(self, tensor: Tensor, value: Value) -> Value:
         """Make `value`, which is of the storage's present generation, the tensor's."""
-        value.counter, value.version = self.counter, self.counter.current
-        self.generation = self.storage.generation
+        counter = self.family.counter
+        value.counter, value.version = counter, counter.current
+        self.generation = self.family.storage.generation
         tensor._value = value
         return value
 
 
-def _without_history(value: Value) -> Value:
-    return alias(value) if value.requires_grad else value
+def _derived(value: Value, steps: tuple[Step, ...], recorded: bool) -> Value:
+    grad, STATE.grad = STATE.grad, recorded
+    try:
+        for step in steps:
+            value = step.apply(value)
+    finally:
+        STATE.grad = grad
+    return value
+
+
+def _with_history(value: Value, history: Leaf | Edge | None) -> Value:
+    if history is None and not value.requires_grad:
+        return value
+    return alias(value, history is not None, history)
+
+
+def history_of(value: Value) -> Leaf | Edge | None:
+    """Where the gradient of a value goes."""
+    if not value.requires_grad:
+        return None
+    if isinstance(value.meta, (Leaf, Edge)):
+        return value.meta
+    return Edge(value.node if value.node is not None else value, value.index)
 
 
 def store_of(tensor: Tensor) -> Store:
@@ -127,12 +171,35 @@ def store_of(tensor: Tensor) -> Store:
     store = tensor._store
     if store is None:
         value = tensor._value
-        counter = Counter()
-        store = tensor._store = Store(Storage(value), (), counter)
-        value.counter, value.version = counter, 0
+        family = Family(Storage(value), (), value, Counter())
+        store = tensor._store = Store(family, (), None)
+        value.counter, value.version = family.counter, 0
     else:
         store.sync(tensor)
     return store
+
+
+def split_off(tensor: Tensor, value: Value, counter: Counter | None = None) -> None:
+    """Make the tensor, with a value of the present content and another history, the first of a family."""
+    store = store_of(tensor)
+    family = Family(store.storage, store.steps, value, store.counter if counter is None else counter)
+    tensor._store = Store(family, store.steps, None)
+    tensor._store.adopt(tensor, value)
+
+
+def replace_history(tensor: Tensor, value: Value) -> None:
+    """Give a tensor a value of its present content and another history, which its later views follow."""
+    store = tensor._store
+    if store is None:
+        tensor._value = value
+    elif store.own:
+        split_off(tensor, value)
+    else:
+        store.sync(tensor)
+        store.family.adopt(value)
+        store.adopt(tensor, value)
+    if value.data is None:
+        STATE.live.append(weakref.ref(tensor))
 
 
 def share(source: Tensor, op: str, attrs: Mapping[str, Any], result: Value | tuple[Value, ...]) -> Any:
@@ -146,13 +213,14 @@ def share(source: Tensor, op: str, attrs: Mapping[str, Any], result: Value | tup
 
 def _view(store: Store, base: Tensor, step: Step, value: Value) -> Tensor:
     tensor = _tensor.Tensor(value)
-    # A view taken while nothing is recorded, or of a tensor with a history of its own, follows no other history.
-    detached = store.detached or (store.storage.value.requires_grad and not value.requires_grad)
-    tensor._store = view = Store(store.storage, (*store.steps, step), store.counter, base, detached)
-    if store.detached and value.requires_grad:
-        view.history = history_of(value)
-    value.counter, value.version = store.counter, store.counter.current
-    STATE.live.append(weakref.ref(tensor))
+    family = store.family
+    tensor._store = view = Store(family, (*store.steps, step), base)
+    view.adopt(tensor, value)
+    if family.value.requires_grad and not value.requires_grad:
+        # Taken while nothing was recorded: it follows no history.
+        split_off(tensor, value)
+    if value.data is None:
+        STATE.live.append(weakref.ref(tensor))
     return tensor
 
 
@@ -161,21 +229,11 @@ def detached(source: Tensor, *, own_counter: bool = False) -> Tensor:
     store = store_of(source)
     value = alias(source._value)
     tensor = _tensor.Tensor(value)
-    counter = Counter() if own_counter else store.counter
-    tensor._store = Store(store.storage, store.steps, counter, store.base, True)
-    value.counter, value.version = counter, counter.current
+    tensor._store = store
+    split_off(tensor, value, Counter() if own_counter else None)
     if value.data is None:
         STATE.live.append(weakref.ref(tensor))
     return tensor
-
-
-def history_of(value: Value) -> Leaf | Edge | None:
-    """Where the gradient of a value goes."""
-    if not value.requires_grad:
-        return None
-    if isinstance(value.meta, (Leaf, Edge)):
-        return value.meta
-    return Edge(value.node if value.node is not None else value, value.index)
 
 
 # --- writes ---------------------------------------------------------------------------------------
@@ -196,33 +254,17 @@ def check_writable(tensor: Tensor) -> None:
             raise AutogradError(
                 "a leaf Variable that requires grad is being used in an in-place operation.", source=user_line()
             )
-        if store is not None and store.steps and isinstance(store.storage.value.meta, Leaf) and not store.detached:
+        if store is not None and store.own and isinstance(store.family.value.meta, Leaf):
             raise AutogradError(
                 "a view of a leaf Variable that requires grad is being used in an in-place operation.",
                 source=user_line(),
             )
-    if store is not None and any(step.op == "expand" for step in store.steps) and _overlaps(store):
+    if store is not None and overlaps(store.steps, store.storage.value.spec):
         raise AutogradError(
             "unsupported operation: more than one element of the written-to tensor refers to a single memory "
             "location. Please clone() the tensor before performing the operation.",
             source=user_line(),
         )
-
-
-def _overlaps(store: Store) -> bool:
-    shape = store.storage.value.spec
-    value = shape
-    for step in store.steps:
-        grown = _spec_after(value, step)
-        if step.op == "expand" and grown.size > value.size:
-            return True
-        value = grown
-    return False
-
-
-def _spec_after(spec: Any, step: Step) -> Any:
-    outs = application(step.op, (spec,), step.attrs).outs
-    return outs[max(step.index, 0)]
 
 
 def inplace(target: Tensor, result: Tensor) -> Tensor:
@@ -237,6 +279,8 @@ def inplace(target: Tensor, result: Tensor) -> Tensor:
     """
     check_writable(target)
     value = result.value
+    if value.inputs and value.inputs[0] is target._value:
+        value.wrote = True
     spec = target._value.spec
     if value.spec.shape != spec.shape:
         raise ShapeError(
@@ -275,165 +319,50 @@ def _converted(value: Value, dtype: Any) -> Value:
 def write(target: Tensor, value: Value) -> None:
     """Make `value`, of the spec of `target`, its content and that of what shares it."""
     store = store_of(target)
-    storage = store.storage
-    old = storage.value
-    if value is target._value:
+    family, storage, own = store.family, store.storage, store.own
+    first = family.sync()
+    if STATE.grad and any([step.index >= 0 for step in own]) and (first.requires_grad or value.requires_grad):
+        raise AutogradError(
+            "Output of a function that returns multiple views is being modified inplace. Such functions do not allow "
+            "the output views to be modified inplace. You should replace the inplace operation by an out-of-place one.",
+            source=user_line(),
+        )
+    if value is target._value or value.data is not None:
+        # The value is someone else's too: its writes are not counted here.
         value = alias(value, value.requires_grad, history_of(value))
-    if not STATE.grad and target._value.requires_grad:
-        # What is written while nothing is recorded leaves the history as it is.
-        value = alias(value, True, history_of(target._value))
-    elif store.detached:
-        store.history = history_of(value) if value.requires_grad else None
-    if store.steps:
-        base = _written_back(store, old, _without_history(value) if store.detached else value)
-        if base.requires_grad and base.meta is None:
+    # What is written while nothing is recorded leaves the history as it is.
+    kept = history_of(first) if first.requires_grad and not STATE.grad else None
+    if own:
+        fresh = written_back(own, first, value)
+        if fresh.requires_grad and fresh.meta is None:
             reads = value.inputs[1:] if value.inputs and value.inputs[0] is target._value else (value,)
-            base.meta = CopySlices((old, *reads))
+            fresh.meta = CopySlices((first, *reads))
     else:
-        base = value
-    if (store.detached or not STATE.grad) and old.requires_grad:
-        base = alias(base, True, history_of(old))
-    elif store.detached:
-        base = _without_history(base)
-    storage.value = base
+        fresh = value
+    if kept is not None:
+        fresh = alias(fresh, True, kept)
+    storage.value = _stored(storage, family, fresh)
     storage.generation += 1
-    store.counter.current += 1
-    if base.counter is None:
-        base.counter, base.version = store.counter, store.counter.current
-    if not store.steps and not store.detached:
-        store.adopt(target, base)
-    elif not base.requires_grad and not value.requires_grad:
+    family.value, family.generation = fresh, storage.generation
+    counter = family.counter
+    counter.current += 1
+    fresh.counter, fresh.version = counter, counter.current
+    if not own:
+        store.adopt(target, fresh)
+    elif not fresh.requires_grad and not value.requires_grad:
         store.adopt(target, value)
     STATE.live.append(weakref.ref(target))
 
 
-def _written_back(store: Store, base: Value, value: Value) -> Value:
-    """The storage's content with a view of it replaced."""
-    contents = [base]
-    for step in store.steps[:-1]:
-        contents.append(step.apply(contents[-1]))
-    for step, content in zip(reversed(store.steps), reversed(contents), strict=True):
-        value = _put_back(step, content, value)
-    return value
-
-
-def _put_back(step: Step, content: Value, value: Value) -> Value:
-    """The operand of a view op with the part that the view shows replaced."""
-    shape = content.spec.shape
-    cut = _CUTS.get(step.op)
-    if cut is not None:
-        starts, stops, steps = cut(step, shape)
-        sizes = tuple([len(range(*bounds)) for bounds in zip(starts, stops, steps, strict=True)])
-        if value.spec.shape != sizes:
-            value = _one("reshape", value, shape=sizes)
-        return _one("slice_update", content, value, starts=starts, stops=stops, steps=steps)
-    order = _ORDERS.get(step.op)
-    if order is not None:
-        return _one("permute", value, dims=tuple(int(d) for d in np.argsort(order(step.attrs, len(shape)))))
-    parts = _PARTS.get(step.op)
-    if parts is not None:
-        return parts(content, value)
-    if value.spec.size == content.spec.size and step.op not in ("diagonal", "unfold"):
-        return _one("reshape", value, shape=shape)
-    return _put_at(step, content, value)
-
-
-def _one(op: str, *inputs: Value, **attrs: Any) -> Value:
-    result = emit(op, inputs, attrs)
-    assert isinstance(result, Value)
-    return result
-
-
-def _put_at(step: Step, content: Value, value: Value) -> Value:
-    """Write through a view by the positions of its elements in its operand."""
-    size = content.spec.size
-    places = step.apply(known(np.arange(size).reshape(content.spec.shape)))
-    flat = _one("reshape", content, shape=(size,))
-    written = _one("put_set", flat, _one("reshape", places, shape=(-1,)), _one("reshape", value, shape=(-1,)), dim=0)
-    return _one("reshape", written, shape=content.spec.shape)
-
-
-_Cut = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
-
-
-def _whole(shape: tuple[int, ...], dim: int, start: int, stop: int, step: int = 1) -> _Cut:
-    """A slice of one dim and all of the others."""
-    dim %= len(shape)
-    starts, stops, steps = [0] * len(shape), list(shape), [1] * len(shape)
-    starts[dim], stops[dim], steps[dim] = start, stop, step
-    return tuple(starts), tuple(stops), tuple(steps)
-
-
-def _cut_select(step: Step, shape: tuple[int, ...]) -> _Cut:
-    dim = step.attrs.get("dim", 0)
-    index = step.attrs["index"] % shape[dim]
-    return _whole(shape, dim, index, index + 1)
-
-
-def _cut_slice(step: Step, shape: tuple[int, ...]) -> _Cut:
-    dim = step.attrs.get("dim", 0)
-    bounds = slice(step.attrs.get("start"), step.attrs.get("end"), step.attrs.get("step"))
-    start, stop, stride = bounds.indices(shape[dim])
-    return _whole(shape, dim, start, max(start, stop), stride)
-
-
-def _cut_narrow(step: Step, shape: tuple[int, ...]) -> _Cut:
-    start = step.attrs["start"] % max(shape[step.attrs["dim"]], 1)
-    return _whole(shape, step.attrs["dim"], start, start + step.attrs["length"])
-
-
-def _cut_strided(step: Step, shape: tuple[int, ...]) -> _Cut:
-    return step.attrs["starts"], step.attrs["stops"], step.attrs["steps"]
-
-
-def _cut_piece(step: Step, shape: tuple[int, ...]) -> _Cut:
-    """One result of split, chunk or unbind."""
-    dim = step.attrs.get("dim", 0)
-    if step.op == "unbind":
-        return _whole(shape, dim, step.index, step.index + 1)
-    outs = application(step.op, (spec_of(shape, dtypes.float32),), step.attrs).outs
-    start = sum([out.shape[dim] for out in outs[: step.index]])
-    return _whole(shape, dim, start, start + outs[step.index].shape[dim])
-
-
-_CUTS: Final[dict[str, Callable[[Step, tuple[int, ...]], _Cut]]] = {
-    "chunk": _cut_piece,
-    "narrow": _cut_narrow,
-    "select": _cut_select,
-    "slice": _cut_slice,
-    "split": _cut_piece,
-    "split_with_sizes": _cut_piece,
-    "strided_slice": _cut_strided,
-    "unbind": _cut_piece,
-}
-
-
-def _swapped(attrs: Mapping[str, Any], rank: int) -> list[int]:
-    order = list(range(rank))
-    if rank:
-        a, b = attrs["dim0"] % rank, attrs["dim1"] % rank
-        order[a], order[b] = order[b], order[a]
-    return order
-
-
-def _moved(attrs: Mapping[str, Any], rank: int) -> list[int]:
-    order = dict(zip([d % rank for d in attrs["destination"]], [d % rank for d in attrs["source"]], strict=True))
-    rest = iter([d for d in range(rank) if d not in order.values()])
-    return [order[d] if d in order else next(rest) for d in range(rank)]
-
-
-_ORDERS: Final[dict[str, Callable[[Mapping[str, Any], int], Sequence[int]]]] = {
-    "movedim": _moved,
-    "permute": lambda attrs, rank: [d % rank for d in attrs["dims"]],
-    "t": lambda attrs, rank: range(rank)[::-1],
-    "transpose": _swapped,
-}
-
-_PARTS: Final[dict[str, Callable[[Value, Value], Value]]] = {
-    "alias": lambda content, value: value,
-    "imag": lambda content, value: _one("complex", _one("real", content), value),
-    "real": lambda content, value: _one("complex", value, _one("imag", content)),
-}
+def _stored(storage: Storage, family: Family, value: Value) -> Value:
+    """The storage's content once the family's first tensor has this value."""
+    if not family.path:
+        return value
+    grad, STATE.grad = STATE.grad, False
+    try:
+        return written_back(family.path, storage.value, value)
+    finally:
+        STATE.grad = grad
 
 
 def set_data(target: Tensor, source: Tensor) -> None:
@@ -446,16 +375,14 @@ def set_data(target: Tensor, source: Tensor) -> None:
             source=user_line(),
         )
     value = target.value
-    theirs = store_of(source)
-    counter = Counter() if target._store is None else target._store.counter
     history = history_of(value)
     if history is not None and not dtypes.is_differentiable(source._value.spec.dtype):
-        raise AutogradError("data set to a tensor that requires gradients must be floating point or complex dtype")
-    fresh = alias(source._value, history is not None, history)
-    store = Store(theirs.storage, theirs.steps, counter, None, True)
-    store.history = history
-    target._store = store
-    fresh.counter, fresh.version = counter, counter.current
-    target._value = fresh
-    if fresh.data is None:
+        raise AutogradError(
+            "data set to a tensor that requires gradients must be floating point or complex dtype", source=user_line()
+        )
+    theirs = store_of(source)
+    counter = Counter() if target._store is None else target._store.counter
+    target._store = theirs
+    split_off(target, alias(source._value, history is not None, history), counter)
+    if target._value.data is None:
         STATE.live.append(weakref.ref(target))
