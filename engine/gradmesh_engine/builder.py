@@ -12,7 +12,7 @@ import numpy as np
 from gradmesh_engine.graph import Attrs, AttrValue, Graph, Node, TensorSpec
 
 if TYPE_CHECKING:
-    from gradmesh_engine.ops.base import Op
+    from gradmesh_engine.ops.base import Op, Primitive
 
 
 class Emitter(Protocol):
@@ -51,45 +51,45 @@ class V:
     def __repr__(self) -> str:
         return f"V({self.id}: {self.spec})"
 
-    def __add__(self, other: V | float) -> V:
+    def __add__(self, other: V | complex) -> V:
         return _binary("add", self, other)
 
-    def __radd__(self, other: float) -> V:
+    def __radd__(self, other: complex) -> V:
         return _binary("add", other, self)
 
-    def __sub__(self, other: V | float) -> V:
+    def __sub__(self, other: V | complex) -> V:
         return _binary("sub", self, other)
 
-    def __rsub__(self, other: float) -> V:
+    def __rsub__(self, other: complex) -> V:
         return _binary("sub", other, self)
 
-    def __mul__(self, other: V | float) -> V:
+    def __mul__(self, other: V | complex) -> V:
         return _binary("mul", self, other)
 
-    def __rmul__(self, other: float) -> V:
+    def __rmul__(self, other: complex) -> V:
         return _binary("mul", other, self)
 
-    def __truediv__(self, other: V | float) -> V:
+    def __truediv__(self, other: V | complex) -> V:
         return _binary("div", self, other)
 
-    def __rtruediv__(self, other: float) -> V:
+    def __rtruediv__(self, other: complex) -> V:
         return _binary("div", other, self)
 
     def __neg__(self) -> V:
         return _unary("neg", self)
 
 
-def _table_op(name: str) -> Op:
-    from gradmesh_engine.ops import TABLE
+def _table_op(name: str) -> Primitive:
+    from gradmesh_engine.ops import primitive_of
 
-    return TABLE[name]
+    return primitive_of(name)
 
 
 def _unary(name: str, x: V) -> V:
     return _table_op(name)(x)
 
 
-def _binary(name: str, x: V | float, y: V | float) -> V:
+def _binary(name: str, x: V | complex, y: V | complex) -> V:
     if not isinstance(x, V):
         assert isinstance(y, V)
         x = constant(y, x)

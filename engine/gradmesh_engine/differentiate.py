@@ -72,9 +72,9 @@ def differentiate(builder: Builder, of: Sequence[V], wrt: Sequence[V], cotangent
             if any(v in cots for v in region.outputs):
                 builder.origin = nodes[index].origin
                 _region_vjp(builder, region, cots, accumulate, found, wanted)
-        g = cots.pop(first + index, None)
-        if g is None:
+        if first + index not in cots:
             continue
+        g = cots.pop(first + index)
         if first + index in wanted:
             found[first + index] = g
         node = nodes[index]
@@ -178,6 +178,10 @@ def pullback(
     """The derivative of `op` at operands of `specs`, for the operands with True in `needs`.
 
     Args:
+        op: the op.
+        specs: specs of its operands.
+        attrs: its attributes.
+        needs: for each operand whether its cotangent is needed.
         given: for each result of the op whether a cotangent is given.
     """
     results = op.infer(specs, dict(attrs))
@@ -202,9 +206,7 @@ def pullback(
         replaced = {m.id: y.id for m, y in zip(made, ys, strict=True) if m.id >= builder.input_count}
     graph = _pruned(builder, [c for c in cots if c is not None], replaced)
     used = {i for node in graph.nodes for i in node.inputs} | set(graph.outputs)
-    return Pullback(
-        graph, tuple(c is not None for c in cots), tuple(i in used for i in range(len(graph.inputs)))
-    )
+    return Pullback(graph, tuple(c is not None for c in cots), tuple(i in used for i in range(len(graph.inputs))))
 
 
 def _pruned(builder: Builder, outputs: Sequence[V], replaced: Mapping[int, int]) -> Graph:

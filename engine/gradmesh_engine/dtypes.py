@@ -76,8 +76,8 @@ def is_half(dtype: np.dtype) -> bool:
     return dtype == float16 or dtype == bfloat16
 
 
-_REAL_OF: Final = {complex64: float32, complex128: float64}
-_COMPLEX_OF: Final = {float16: complex64, bfloat16: complex64, float32: complex64, float64: complex128}
+_REAL_OF: Final[dict[np.dtype, np.dtype]] = {complex64: float32, complex128: float64}
+_COMPLEX_OF: Final[dict[np.dtype, np.dtype]] = {float16: complex64, bfloat16: complex64, float32: complex64, float64: complex128}
 
 
 def real_of(dtype: np.dtype) -> np.dtype:

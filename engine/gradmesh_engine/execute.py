@@ -332,27 +332,26 @@ class _BlockCode:
                 continue
             head.append(f"    r{k} = reads[{k}]; p{k} = read_starts[{k}]")
             self._read_block(emitter, k, slot, plan)
-        for k, slot in enumerate(stage.stores):
+        for k in range(len(stage.stores)):
             head.append(f"    o{k} = stores[{k}]; q{k} = store_starts[{k}]")
         emitter.prepare()
         first = emitter.first
         for step, index in enumerate(stage.body):
             value = first + index
             op = primitive_of(plan.graph.nodes[index].op)
-            dim = plan.dims[value]
             start = f"lo*{plan.scale(value)}"
             if value in partials:
                 self._reduce(emitter, index, step, *partials[value])
             elif op.view is None or not emitter.view(index, step):
                 kernel = emitter.kernel(index)
-                slot = stage.stores[stored[value]] if value in stored else None
-                if slot is not None and _leading(plan.graph.specs[value].shape, slot.dim):
+                kept = stage.stores[stored[value]] if value in stored else None
+                if kept is not None and _leading(plan.graph.specs[value].shape, kept.dim):
                     # The block is written where it is to stay.
                     k = stored.pop(value)
-                    assert slot.dim is not None and dim is not None
+                    assert kept.dim is not None
                     emitter.like[value] = _shape_only(emitter.local(value))
                     emitter.root[value] = value
-                    code.line(f"        v{value} = {_slice(slot.dim, f'o{k}', f'q{k}', slot.scale)}")
+                    code.line(f"        v{value} = {_slice(kept.dim, f'o{k}', f'q{k}', kept.scale)}")
                 else:
                     emitter.buffer(index, kernel, step)
                 code.line("        " + emitter.call(index, kernel, emitter.name(value), start), index)

@@ -145,7 +145,7 @@ def digest_of_array(array: np.ndarray) -> bytes:
 
 
 def encode_spec(spec: TensorSpec) -> bytes:
-    """dtype name, ":", rank and dims; the head of what a tensor's digest is made over."""
+    """The dtype's name, ":", rank and dims: the head of what a tensor's digest is made over."""
     return f"{spec.dtype.name}:{','.join(map(str, spec.shape))};".encode()
 
 

@@ -52,9 +52,7 @@ class Program:
     connected: tuple[bool, ...]
     _idle: list[list[StageRunner]] = field(default_factory=list, repr=False, compare=False)
 
-    def run(
-        self, arrays: Sequence[np.ndarray], checkpoint: Callable[[], None] | None = None
-    ) -> list[np.ndarray]:
+    def run(self, arrays: Sequence[np.ndarray], checkpoint: Callable[[], None] | None = None) -> list[np.ndarray]:
         """Run in this thread.
 
         Args:
@@ -154,8 +152,7 @@ def compile_query(graph: Graph, query: Query = Query()) -> Program:  # noqa: B00
         seed = iter(range(first_seed, first_seed + len(seeds)))
         of = [values[v] for v in query.of]
         cotangents = [
-            builder.value(next(seed)) if given else seed_cotangent(v)
-            for v, given in zip(of, query.given, strict=True)
+            builder.value(next(seed)) if given else seed_cotangent(v) for v, given in zip(of, query.given, strict=True)
         ]
         gradients = differentiate(builder, of, [values[v] for v in query.wrt], cotangents)
     connected = [g for g in gradients if g is not None]

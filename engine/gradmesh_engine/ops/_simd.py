@@ -6,17 +6,27 @@ a correction is 3.5.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
-from numpy._core import _multiarray_umath
 
 from gradmesh_engine import dtypes
 from gradmesh_engine.graph import TensorSpec
 
-HAS_VECTOR_LOG1P: Final = bool(getattr(_multiarray_umath, "__cpu_features__", {}).get("AVX512_SKX", True))
-"""Whether np.log1p is vectorised here; where that cannot be told it is taken to be."""
+
+def _has_avx512() -> bool:
+    """Whether NumPy runs its AVX-512 loops here; where it does not tell they are taken to be there."""
+    try:
+        features = importlib.import_module("numpy._core._multiarray_umath").__cpu_features__
+    except (ImportError, AttributeError):
+        return True
+    return bool(features.get("AVX512_SKX", True))
+
+
+HAS_VECTOR_LOG1P: Final = _has_avx512()
+"""Whether np.log1p is vectorised here."""
 
 
 def log1p(spec: TensorSpec) -> Callable[..., Any]:

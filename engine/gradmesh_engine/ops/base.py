@@ -232,6 +232,14 @@ class Primitive(Op):
     inplace: bool = False
     prepare: Callable[[Sequence[V], Mapping[str, AttrValue]], Sequence[V]] | None = None
 
+    def __call__(self, *operands: V, **attrs: Any) -> V:
+        """Apply to handles."""
+        return self.on(operands[0].emitter, *operands, **attrs)
+
+    def on(self, emitter: Emitter, *operands: V, **attrs: Any) -> V:
+        """Apply to handles, or to none at all, in the given emitter."""
+        return emitter.emit(self, operands, self.bind(attrs))[0]
+
     def infer(self, specs: Specs, attrs: Mapping[str, AttrValue]) -> Specs:
         return _infer_primitive(self, specs, tuple(sorted(attrs.items())))
 

@@ -27,7 +27,7 @@ class Axis:
 def factors_of(graph: Graph) -> list[Sequence[Factor]]:
     """The axis rule of every node, evaluated at its shapes."""
     specs = graph.specs
-    rules = []
+    rules: list[Sequence[Factor]] = []
     for node in graph.nodes:
         op = primitive_of(node.op)
         rules.append(tuple(op.axes(tuple(specs[i] for i in node.inputs), node.outputs[0], **dict(node.attrs))))

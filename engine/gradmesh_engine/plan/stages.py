@@ -142,17 +142,17 @@ def cut(graph: Graph, rules: Sequence[Sequence[Factor]], axis: Axis | None) -> C
             assert factor is not None
             for i, along in zip(graph.nodes[index].inputs, factor.operands, strict=True):
                 if i < first or not is_split[i]:
-                    dim = along if along is not None and dims[i] is not None else None
-                    scale = 1 if dim is None else graph.specs[i].shape[dim] // length
-                    draft.reads[i] = Slot(i, dim, scale)
+                    draft.reads[i] = _slot(graph, i, along if dims[i] is not None else None, length)
                 elif home[i - first] == at or chain[i] <= RECOMPUTE_COST:
                     pending.append(i - first)
                 else:
                     store(i)
-                    dim = dims[i]
-                    assert dim is not None
-                    draft.reads[i] = Slot(i, dim, graph.specs[i].shape[dim] // length)
+                    draft.reads[i] = _slot(graph, i, dims[i], length)
     return _finish(graph, drafts, dims, length, stored, is_split, first)
+
+
+def _slot(graph: Graph, value: int, dim: int | None, length: int) -> Slot:
+    return Slot(value, dim, 1 if dim is None else graph.specs[value].shape[dim] // length)
 
 
 def _homes(
@@ -231,11 +231,7 @@ def _finish(
             later.update(i for index in other.whole for i in graph.nodes[index].inputs)
         for other in drafts[at:]:
             later.update(other.reads)
-        stores = []
-        for value in sorted(draft.stores):
-            dim = dims[value]
-            assert dim is not None
-            stores.append(Slot(value, dim, graph.specs[value].shape[dim] // length))
+        stores = [_slot(graph, value, dims[value], length) for value in sorted(draft.stores)]
         stages.append(
             Stage(
                 index=at,

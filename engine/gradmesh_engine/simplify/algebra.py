@@ -30,7 +30,7 @@ def dead_code(graph: Graph) -> Graph:
     if len(live) == len(graph.nodes):
         return graph
     renamed = {i: i for i in range(first)}
-    nodes = []
+    nodes: list[Node] = []
     for value in sorted(live):
         node = graph.nodes[value - first]
         renamed[value] = first + len(nodes)
@@ -117,9 +117,7 @@ def _pointwise_constants(rw: Rewriter, node: Node, operands: Sequence[V]) -> V |
     op = primitive_of(node.op)
     ins = [np.full((1,), number, v.dtype) for number, v in zip(numbers, operands, strict=True)]
     out = np.empty((1,), spec.dtype)
-    site = Site(
-        tuple(type(spec)((1,), v.dtype) for v in operands), type(spec)((1,), spec.dtype), dict(node.attrs)
-    )
+    site = Site(tuple(type(spec)((1,), v.dtype) for v in operands), type(spec)((1,), spec.dtype), dict(node.attrs))
     assert op.kernel is not None
     with np.errstate(all="ignore"):
         op.kernel(site)(*ins, out)
