@@ -18,8 +18,6 @@ from gradmesh._creation import (
     empty,
     empty_like,
     eye,
-    filled,
-    finish,
     from_numpy,
     full,
     full_like,
@@ -27,9 +25,7 @@ from gradmesh._creation import (
     logspace,
     ones,
     ones_like,
-    same,
     tensor,
-    wanted_dtype,
     zeros,
     zeros_like,
 )
@@ -162,7 +158,6 @@ from gradmesh._functions.layout import (
     unsqueeze,
 )
 from gradmesh._functions.linalg import addmm, baddbmm, bmm, dot, einsum, matmul, mm, mv, outer, tensordot
-from gradmesh._functions.new import new_empty, new_full, new_ones, new_tensor, new_zeros
 from gradmesh._functions.reduce import (
     all,
     amax,
@@ -405,8 +400,6 @@ __all__ = [
     "explain",
     "expm1",
     "eye",
-    "filled",
-    "finish",
     "fix",
     "flatten",
     "flip",
@@ -496,11 +489,6 @@ __all__ = [
     "ne",
     "neg",
     "negative",
-    "new_empty",
-    "new_full",
-    "new_ones",
-    "new_tensor",
-    "new_zeros",
     "nn",
     "no_grad",
     "nonzero",
@@ -536,7 +524,6 @@ __all__ = [
     "round",
     "rsqrt",
     "rsub",
-    "same",
     "scatter",
     "scatter_add",
     "seed",
@@ -589,7 +576,6 @@ __all__ = [
     "var",
     "var_mean",
     "vstack",
-    "wanted_dtype",
     "where",
     "xlogy",
     "zeros",
