@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from gradmesh import _dtype, _tensor, _trace
-from gradmesh._functions._common import Number, cast, ints, is_number, number, number_dtype, sizes, spec, wrong_type
+from gradmesh._functions._common import Number, cast, ints, is_number, number, number_dtype, wrong_type
+from gradmesh._functions._making import convert_array, filled, finish, same_dtype, wanted_dtype
 from gradmesh_engine import dtypes
 from gradmesh_engine.errors import AttributeTypeError, DTypeError, InvalidRequestError, ShapeError, UnknownDTypeError
 from gradmesh_engine.ops.creation import checked_shape
@@ -24,16 +25,6 @@ if TYPE_CHECKING:
 
 DTypeLike: TypeAlias = _dtype.DTypeLike
 Size: TypeAlias = int | Sequence[int]
-
-
-def finish(tensor: Tensor, requires_grad: bool, device: object = None) -> Tensor:
-    if device is not None:
-        _dtype.device(device)  # type: ignore[arg-type]
-    return tensor.requires_grad_() if requires_grad else tensor
-
-
-def wanted_dtype(dtype: DTypeLike | None) -> np.dtype:
-    return (_dtype.get_default_dtype() if dtype is None else _dtype.of(dtype)).np
 
 
 # --- from data ------------------------------------------------------------------------------------
@@ -106,16 +97,6 @@ def _known(dtype: np.dtype) -> np.dtype:
             remedy="cast the array with astype",
         )
     return native
-
-
-def convert_array(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """A copy of another dtype, with PyTorch's rules: truncation towards 0, infinity on overflow."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        if dtypes.is_half(dtype) and array.dtype == dtypes.float64:
-            array = array.astype(np.float32)
-        if array.dtype.kind == "c" and dtype.kind != "c":
-            array = array.real
-        return array.astype(dtype)
 
 
 def _array_of(data: object, dtype: np.dtype | None) -> np.ndarray:
@@ -207,14 +188,6 @@ def empty(*size: Size, dtype: DTypeLike | None = None, device: object = None, re
     return filled("empty", size, 0, wanted_dtype(dtype), requires_grad, device)
 
 
-def filled(name: str, size: Sequence[Any], value: Any, dtype: np.dtype, requires_grad: bool, device: object) -> Tensor:
-    if not size:
-        raise AttributeTypeError(f'{name}() missing 1 required positional arguments: "size"', expected="sizes")
-    shape = checked_shape(sizes(name, size))
-    array = np.zeros(shape, dtype) if value == 0 else np.full(shape, value, dtype)
-    return finish(_trace.constant(array), requires_grad, device)
-
-
 def full(
     size: Size,
     fill_value: Number | Tensor,
@@ -248,21 +221,21 @@ def zeros_like(
     input: Tensor, *, dtype: DTypeLike | None = None, device: object = None, requires_grad: bool = False
 ) -> Tensor:
     """All 0, of the shape and dtype of `input`. Example: `gm.zeros_like(gm.ones(2))` is `tensor([0., 0.])`."""
-    return filled("zeros_like", (input.shape,), 0, same(input, dtype), requires_grad, device)
+    return filled("zeros_like", (input.shape,), 0, same_dtype(input, dtype), requires_grad, device)
 
 
 def ones_like(
     input: Tensor, *, dtype: DTypeLike | None = None, device: object = None, requires_grad: bool = False
 ) -> Tensor:
     """All 1, of the shape and dtype of `input`. Example: `gm.ones_like(gm.zeros(2))` is `tensor([1., 1.])`."""
-    return filled("ones_like", (input.shape,), 1, same(input, dtype), requires_grad, device)
+    return filled("ones_like", (input.shape,), 1, same_dtype(input, dtype), requires_grad, device)
 
 
 def empty_like(
     input: Tensor, *, dtype: DTypeLike | None = None, device: object = None, requires_grad: bool = False
 ) -> Tensor:
     """All 0, of the shape and dtype of `input`. Example: `gm.empty_like(gm.ones(2)).shape` is `torch.Size([2])`."""
-    return filled("empty_like", (input.shape,), 0, same(input, dtype), requires_grad, device)
+    return filled("empty_like", (input.shape,), 0, same_dtype(input, dtype), requires_grad, device)
 
 
 def full_like(
@@ -281,10 +254,6 @@ def full_like(
         device=device,
         requires_grad=requires_grad,
     )
-
-
-def same(input: Tensor, dtype: DTypeLike | None) -> np.dtype:
-    return spec(input).dtype if dtype is None else _dtype.of(dtype).np
 
 
 # --- ramps ----------------------------------------------------------------------------------------

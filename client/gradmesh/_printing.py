@@ -77,7 +77,10 @@ def set_printoptions(
 
 
 def get_printoptions() -> dict[str, Any]:
-    """The options in force, as keyword arguments of `set_printoptions`."""
+    """The options in force, as keyword arguments of `set_printoptions`.
+
+    Example: `gm.get_printoptions()["precision"]` is `4`.
+    """
     return asdict(_options)
 
 
@@ -247,8 +250,7 @@ def tensor_repr(
         name: the word before the bracket.
         default_dtype: the floating dtype that needs no mention.
 
-    Example: `tensor_repr(np.ones(2, np.float32), requires_grad=True)` is
-    `"tensor([1., 1.], requires_grad=True)"`.
+    Example: `gm._printing.tensor_repr(np.ones(1, np.float32))` is `'tensor([1.])'`.
     """
     options = _options
     prefix = name + "("

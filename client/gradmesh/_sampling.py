@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gradmesh import _dtype, _tensor
-from gradmesh._creation import DTypeLike, Size, finish, same, wanted_dtype
+from gradmesh._creation import DTypeLike, Size
 from gradmesh._functions import binary
 from gradmesh._functions._common import cast, ints, one, sizes, spec
+from gradmesh._functions._making import finish, same_dtype, wanted_dtype
 from gradmesh._functions.sample import key
 from gradmesh._random import Generator
 from gradmesh_engine import dtypes
@@ -53,14 +54,14 @@ def rand_like(
     input: Tensor, *, dtype: DTypeLike | None = None, device: object = None, requires_grad: bool = False
 ) -> Tensor:
     """`rand` of the shape and dtype of `input`. Example: `gm.rand_like(gm.ones(2)).shape` is `torch.Size([2])`."""
-    return finish(_drawn("rand", input.shape, same(input, dtype), None), requires_grad, device)
+    return finish(_drawn("rand", input.shape, same_dtype(input, dtype), None), requires_grad, device)
 
 
 def randn_like(
     input: Tensor, *, dtype: DTypeLike | None = None, device: object = None, requires_grad: bool = False
 ) -> Tensor:
     """`randn` of the shape and dtype of `input`. Example: `gm.randn_like(gm.ones(2)).shape` is `torch.Size([2])`."""
-    return finish(_drawn("randn", input.shape, same(input, dtype), None), requires_grad, device)
+    return finish(_drawn("randn", input.shape, same_dtype(input, dtype), None), requires_grad, device)
 
 
 def randint(

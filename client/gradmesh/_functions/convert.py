@@ -72,7 +72,7 @@ def type_as(input: Tensor, other: Tensor) -> Tensor:
 def type(input: Tensor, dtype: _dtype.DTypeLike | None = None, non_blocking: builtins.bool = False) -> Any:
     """PyTorch's name of the tensor's type; or the tensor as another dtype, which may be given by such a name.
 
-    Example: `gm.ones(1).type()` is `"torch.FloatTensor"`.
+    Example: `gm.ones(1).type()` is `'torch.FloatTensor'`.
     """
     if dtype is None:
         return _TYPE_NAMES[spec(input).dtype.name]

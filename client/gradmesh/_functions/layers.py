@@ -322,7 +322,7 @@ def normalize(input: Tensor, p: float = 2.0, dim: int | Sequence[int] = 1, eps: 
 def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-08) -> Tensor:
     """Cosine of the angle between vectors along a dim.
 
-    Example: `F.cosine_similarity(gm.ones(2), gm.ones(2), dim=0)` is `tensor(1.)`.
+    Example: `F.cosine_similarity(gm.ones(4), gm.ones(4), dim=0)` is `tensor(1.)`.
     """
     x1, x2 = layout.broadcast_tensors(x1, x2)
     first = binary.clamp_min(reduce.norm(x1, 2, dim, keepdim=True), eps)

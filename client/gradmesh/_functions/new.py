@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 # The module, not its names: it is complete by the time of a call.
 from gradmesh import _creation, _dtype
 from gradmesh._functions._common import Number
+from gradmesh._functions._making import filled, same_dtype
 
 if TYPE_CHECKING:
     from gradmesh._tensor import Tensor
@@ -24,7 +25,7 @@ def new_zeros(
     requires_grad: bool = False,
 ) -> Tensor:
     """All 0, of the dtype of `input`. Example: `gm.arange(1).new_zeros(2)` is `tensor([0, 0])`."""
-    return _creation.filled("new_zeros", size, 0, _creation.same(input, dtype), requires_grad, device)
+    return filled("new_zeros", size, 0, same_dtype(input, dtype), requires_grad, device)
 
 
 def new_ones(
@@ -35,7 +36,7 @@ def new_ones(
     requires_grad: bool = False,
 ) -> Tensor:
     """All 1, of the dtype of `input`. Example: `gm.arange(1).new_ones(2)` is `tensor([1, 1])`."""
-    return _creation.filled("new_ones", size, 1, _creation.same(input, dtype), requires_grad, device)
+    return filled("new_ones", size, 1, same_dtype(input, dtype), requires_grad, device)
 
 
 def new_empty(
@@ -46,7 +47,7 @@ def new_empty(
     requires_grad: bool = False,
 ) -> Tensor:
     """All 0, of the dtype of `input`. Example: `gm.arange(1).new_empty(2).shape` is `torch.Size([2])`."""
-    return _creation.filled("new_empty", size, 0, _creation.same(input, dtype), requires_grad, device)
+    return filled("new_empty", size, 0, same_dtype(input, dtype), requires_grad, device)
 
 
 def new_full(
