@@ -126,7 +126,7 @@ def said(process: subprocess.Popen[str]) -> str:
     assert process.stdout is not None
     line = process.stdout.readline()
     if not line:
-        raise RuntimeError(f"{process.args} ended before it was ready")
+        raise RuntimeError(f"{process.args!r} ended before it was ready")
     return line.strip()
 
 
@@ -137,7 +137,7 @@ def bench_latency(rounds: int) -> Line:
         port = int(said(echo_server))
         address = next(word for word in said(server).split() if word.startswith("127.0.0.1:"))
         with grpc.insecure_channel(f"127.0.0.1:{port}") as channel, gm.connect(address):
-            echo = channel.unary_unary("/bench.Echo/Echo")
+            echo: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary("/bench.Echo/Echo")
             payload = bytes(1024)
             timing = alternate({"gradmesh": tutorial(gm), "echo": lambda: echo(payload)}, rounds, warm=50)
     mine, peer = timing.median_s("gradmesh") * 1e3, timing.median_s("echo") * 1e3

@@ -11,8 +11,8 @@ from __future__ import annotations
 import sys
 
 import gradmesh as gm
-import numpy as np
 from gradmesh.nn import functional as F
+import numpy as np
 from sklearn.datasets import load_digits
 from tqdm import tqdm
 

@@ -13,8 +13,8 @@ import sys
 import time
 
 import gradmesh as gm
-import numpy as np
 from gradmesh.nn import functional as F
+import numpy as np
 
 ROWS, COLUMNS = 1_000_000, 64
 
@@ -32,8 +32,8 @@ def main(address: str) -> int:
         w = gm.tensor(start, requires_grad=True)
         b = gm.zeros((), requires_grad=True)
         loss = F.binary_cross_entropy_with_logits(x @ w + b, y)
-        loss.backward()
-        return loss.item(), w.grad.numpy()
+        by_w, by_b = gm.autograd.grad(loss, [w, b])
+        return loss.item(), np.append(by_w.numpy(), by_b.item())
 
     found = []
     with gm.connect(address):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from gradmesh_engine.errors import AttributeTypeError, ShapeError
 
+from gradmesh_engine.errors import AttributeTypeError, ShapeError
 from tests.ops.rows import FLOATS, WIDE, Bad, Operand, Row, S, T, row
 
 
@@ -22,7 +22,9 @@ def D(*shape: int) -> Operand:
 
 
 def _convolution(name: str) -> Any:
-    def reference(t: Any, x: Any, w: Any, b: Any = None, padding: Any = (0,), padding_mode: str = "", **attrs: Any) -> Any:
+    def reference(
+        t: Any, x: Any, w: Any, b: Any = None, padding: Any = (0,), padding_mode: str = "", **attrs: Any
+    ) -> Any:
         return getattr(t.nn.functional, name)(x, w, b, padding=padding_mode or padding, **attrs)
 
     return reference

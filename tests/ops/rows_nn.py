@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from gradmesh_engine.errors import AttributeTypeError, AxisError, DTypeError, InvalidGraphError, ShapeError
-
 from tests.ops.rows import FLOATS, INTS, WIDE, Bad, I, L, Operand, Row, S, T, row, untorched
 from tests.ops.rows_pointwise import EDGES, binary, unary
 
@@ -19,7 +18,7 @@ def functional(name: str) -> Any:
 
 
 def activation(op: str, *more: dict[str, Any], specials: bool = True, alone: str = "", **fields: Any) -> Row:
-    """A function of one operand, with other attributes in `more`; `alone` says why PyTorch's gradient is no reference."""
+    """A function of one operand; other attributes are in `more`, why PyTorch's gradient is no reference in `alone`."""
     fields.setdefault("dtypes", FLOATS)
     fields.setdefault("ref", functional(op))
     samples = (
@@ -251,7 +250,10 @@ NORMS: tuple[Row, ...] = (
         ref=_affine("layer_norm"),
         dtypes=FLOATS,
         loose=16,
-        errors=(Bad(S(T(5, 7), normalized_shape=(5,)), ShapeError), Bad(S(T(5, 7), T(5), normalized_shape=(7,)), ShapeError)),
+        errors=(
+            Bad(S(T(5, 7), normalized_shape=(5,)), ShapeError),
+            Bad(S(T(5, 7), T(5), normalized_shape=(7,)), ShapeError),
+        ),
     ),
     row(
         "rms_norm",

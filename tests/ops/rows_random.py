@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gradmesh_engine.errors import AttributeTypeError, DTypeError, InvalidGraphError, ShapeError
+from gradmesh_engine.errors import DTypeError, InvalidGraphError, ShapeError
 from tests.ops.rows import KEY, Bad, Row, S, T, row
 
 Arrays = Sequence[np.ndarray]
