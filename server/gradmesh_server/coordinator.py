@@ -150,7 +150,9 @@ class Coordinator:
         where = self._place(program)
         plan = program.plan
         workers = len(self._backend.workers()) if self._backend is not None else 0
-        place = "inline, in the coordinator's process" if where == INLINE else f"on {workers} workers"
+        place = (
+            "inline, in the coordinator's process" if where == INLINE else f"on {workers} worker{'s' * (workers != 1)}"
+        )
         return pb.ExplainResponse(
             text=f"{plan_text(plan)}\nruns {place}",
             where=where,

@@ -217,7 +217,7 @@ def test_inline_never_goes_to_the_workers(gated: tuple[GatedBackend, Server]) ->
         result = session.run(chain_request(2, 2))
         assert result.stats.where == "workers"
         assert backend.started == 1
-        assert "1 workers" in session.explain(chain_request(2, 2))
+        assert "runs on 1 worker" in session.explain(chain_request(2, 2))
         (worker,) = session.info().workers
         assert (worker.id, worker.pid, worker.alive, worker.completed) == ("w0", os.getpid(), True, 1)
 
