@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 from concurrent.futures import CancelledError as FutureCancelled
@@ -16,6 +17,8 @@ from gradmesh_engine.backend import Operand
 from gradmesh_engine.errors import DeadlineError, UnavailableError
 from gradmesh_engine.program import compile_query
 from gradmesh_engine.session import Query
+from gradmesh_worker import RayBackend
+from gradmesh_worker.request import Running
 from tests.cluster.cases import BUILDERS, Case, batch_norm, case, logistic, make, with_inputs
 from tests.cluster.conftest import Harness
 from tests.engine.graphs import Maker
@@ -190,8 +193,6 @@ def replace_all(cluster: Harness) -> None:
 
 def test_a_lost_piece_of_an_earlier_stage_is_made_again(cluster: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     """A piece one stage stored for the next vanishes between the two."""
-    from gradmesh_worker.request import Running
-
     there = case("batch_norm")
     lost: list[int] = []
     submit = Running._submit
@@ -212,12 +213,9 @@ def test_a_lost_piece_of_an_earlier_stage_is_made_again(cluster: Harness, monkey
 
 
 def test_a_closed_backend_says_so() -> None:
-    from gradmesh_worker import RayBackend
-
     backend = RayBackend(workers=1)
     assert not backend.ready
     there = with_inputs(case("small").program, 1)
-    import asyncio
-
     with pytest.raises(UnavailableError):
         asyncio.run(backend.run(there.program, there.operands, deadline=monotonic() + 1))
+    asyncio.run(backend.close())

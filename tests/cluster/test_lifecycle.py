@@ -105,6 +105,41 @@ def test_stopping_leaves_no_process_and_no_file(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir()), "nothing is written to the home directory"
 
 
+CLOSE_WHILE_RUNNING = """
+    import asyncio, time
+    from gradmesh_engine.errors import UnavailableError
+    from gradmesh_worker import ClusterOptions, RayBackend
+    from tests.cluster.test_failures import endless
+
+    async def main():
+        there = endless()
+        backend = RayBackend(workers=1, options=ClusterOptions(object_store_bytes=256 << 20))
+        await backend.start()
+        call = asyncio.create_task(backend.run(there.program, there.operands, deadline=time.monotonic() + 60))
+        while not backend.workers()[0].busy:
+            await asyncio.sleep(0.01)
+        await backend.close()
+        try:
+            await asyncio.wait_for(call, 5)
+        except UnavailableError:
+            print("told", flush=True)
+
+    asyncio.run(main())
+"""
+
+
+def test_a_call_that_runs_when_the_backend_closes_is_told() -> None:
+    process = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(CLOSE_WHILE_RUNNING)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": FOLDERS},
+        timeout=120,
+    )
+    assert process.stdout == "told\n"
+    assert process.returncode == 0
+
+
 def test_a_killed_coordinator_takes_its_cluster_along() -> None:
     with coordinator(1) as (process, told):
         # Ray's agents notice only once they have failed to report for a while.

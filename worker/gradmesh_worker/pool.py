@@ -67,6 +67,7 @@ class Pool:
         self._changed = asyncio.Event()
         self._turn = 0
         self.restarts = 0
+        self.closed = False
 
     async def start(self) -> None:
         """Bring all workers up. Raises UnavailableError when none comes."""
@@ -95,7 +96,8 @@ class Pool:
             )
 
     async def close(self) -> None:
-        """End all workers. Idempotent."""
+        """End all workers; what waits for them is told. Idempotent."""
+        self.closed = True
         tasks = [*self._keepers, *self._background]
         for task in tasks:
             task.cancel()
@@ -104,6 +106,7 @@ class Pool:
         for slot in self._slots.values():
             self._kill(slot.actor)
             slot.alive, slot.actor = False, None
+            self._tell(Left(slot.id))
 
     # --- what is known of them ---
 
@@ -186,6 +189,10 @@ class Pool:
             request: the request.
             running: for each task that waits for a worker's answer the worker.
         """
+        if self.closed:
+            for task in running:
+                task.cancel()
+            return
         for worker in set(running.values()):
             slot = self._slots[worker]
             if slot.alive:

@@ -287,6 +287,8 @@ class Running:
         if isinstance(news, Joined):
             return [news]
         if isinstance(news, Left):
+            if self._pool.closed:
+                raise UnavailableError("the workers are being stopped", remedy="try again at another server, or later")
             return [self._left(news.worker)]
         flight, outcome = news
         if self._flights.get(flight.task.id) is not flight:
