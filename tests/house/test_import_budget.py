@@ -6,15 +6,15 @@ import json
 import subprocess
 import sys
 
-# Half a second over NumPy's own import, as the best of three: generous on a busy machine, far under ray or torch.
-SECONDS = 0.5
+# Processor time beyond NumPy's own import, the best of three: generous on a busy machine, far under ray or torch.
+SECONDS = 0.6
 
 _PROBE = """
 import json, sys, time
 import numpy
-start = time.perf_counter()
+start = time.process_time()
 import gradmesh
-seconds = time.perf_counter() - start
+seconds = time.process_time() - start
 print(json.dumps({"seconds": seconds, "modules": sorted(sys.modules)}))
 """
 
@@ -28,7 +28,7 @@ def probe() -> tuple[float, set[str]]:
 def test_import_is_quick_and_light() -> None:
     runs = [probe() for _ in range(3)]
     loaded = runs[0][1]
-    heavy = {"ray", "torch", "sklearn", "tqdm", "gradmesh_server", "gradmesh_worker", "grpc_health"}
+    heavy = {"ray", "torch", "sklearn", "tqdm", "gradmesh_server", "gradmesh_worker", "grpc_health", "scipy.special", "scipy.sparse"}
     assert not heavy & loaded, f"import gradmesh loads {sorted(heavy & loaded)}"
     best = min(seconds for seconds, _ in runs)
     assert best < SECONDS, f"import gradmesh takes {best:.2f} s beyond NumPy, the budget is {SECONDS} s"

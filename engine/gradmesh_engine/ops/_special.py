@@ -11,7 +11,6 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
-import scipy.special
 
 Run = Callable[..., Any]
 
@@ -41,9 +40,10 @@ def _horner(t: np.ndarray, coefficients: tuple[float, ...], out: np.ndarray) -> 
 def erf(shape: tuple[int, ...], dtype: np.dtype, scale: float = 1.0) -> Run:
     """A kernel for erf(scale * x), within 3 units in the last place. `out` must not be `x`."""
     if dtype != np.float32:
+        from scipy.special import erf as wide  # loaded when first needed: slow to import
 
         def run_wide(x: np.ndarray, out: np.ndarray) -> None:
-            scipy.special.erf(x if scale == 1.0 else np.multiply(x, scale, out=out), out=out)
+            wide(x if scale == 1.0 else np.multiply(x, scale, out=out), out=out)
 
         return run_wide
     near, squared, below = (np.empty(shape, dtype) for _ in range(3))
@@ -66,7 +66,9 @@ def erf(shape: tuple[int, ...], dtype: np.dtype, scale: float = 1.0) -> Run:
 
 def erfc(shape: tuple[int, ...], dtype: np.dtype) -> Run:
     """A kernel for 1 - erf(x), exact in the tail."""
-    return lambda x, out: scipy.special.erfc(x, out=out)
+    from scipy.special import erfc as function
+
+    return lambda x, out: function(x, out=out)
 
 
 def normal_cdf(shape: tuple[int, ...], dtype: np.dtype) -> Run:
