@@ -49,7 +49,8 @@ def normal_dims(dims: Sequence[int], rank: int) -> Ints:
 
 def zeros_like(x: V) -> V:
     """A constant 0 of the shape and dtype of `x`, in its graph."""
-    return lookup("full").on(x.emitter, value=0, shape=x.shape, dtype=x.dtype.name)  # type: ignore[no-any-return]
+    zeros: V = lookup("full").on(x.emitter, value=0, shape=x.shape, dtype=x.dtype.name)
+    return zeros
 
 
 # --- expand ---------------------------------------------------------------------------------------
@@ -104,7 +105,8 @@ def sum_to(g: V, shape: Ints) -> V:
     dims = (*range(lead), *(i + lead for i, size in enumerate(shape) if size == 1 and g.shape[i + lead] != 1))
     if dims:
         g = lookup("reduce_sum")(g, dims=dims)
-    return reshape(g, shape=shape)  # type: ignore[no-any-return]
+    summed: V = reshape(g, shape=shape)
+    return summed
 
 
 def _expand_view(site: Site) -> Callable[..., np.ndarray]:

@@ -371,13 +371,15 @@ def _averaged(x: V, dim: int, count: int) -> V:
     if size % count == 0:
         each = size // count
         parts = reshaped(x, *x.shape[:dim], count, each, *x.shape[dim + 1 :])
-        return reduce_sum(parts, dims=(dim + 1,)) * (1.0 / each)  # type: ignore[no-any-return]
+        mean_of_each: V = reduce_sum(parts, dims=(dim + 1,)) * (1.0 / each)
+        return mean_of_each
     means = []
     for i in range(count):
         start, stop = i * size // count, -(-(i + 1) * size // count)
         mean = reduce_sum(narrowed(x, dim, start, stop), dims=(dim,)) * (1.0 / (stop - start))
         means.append(reshaped(mean, *x.shape[:dim], 1, *x.shape[dim + 1 :]))
-    return concat(*means, dim=dim)  # type: ignore[no-any-return]
+    joined: V = concat(*means, dim=dim)
+    return joined
 
 
 def _adaptive_avg_pool(rank: int) -> Callable[..., V]:

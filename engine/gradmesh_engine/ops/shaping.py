@@ -274,7 +274,8 @@ def _rot90(x: V, *, k: int, dims: Ints) -> V:
     a, b = normal_dims(dims, x.ndim)
     turns = k % 4
     if turns == 2:
-        return flip(x, dims=(a, b))  # type: ignore[no-any-return]
+        turned: V = flip(x, dims=(a, b))
+        return turned
     if turns == 1:
         return swapped(flip(x, dims=(b,)), a, b)
     return flip(swapped(x, a, b), dims=(b,)) if turns else reshaped(x, *x.shape)
