@@ -20,6 +20,7 @@ from gradmesh_engine.ops import random as _random  # noqa: F401
 from gradmesh_engine.ops import reduce as _reduce  # noqa: F401
 from gradmesh_engine.ops import regions as _regions  # noqa: F401
 from gradmesh_engine.ops import selecting as _selecting  # noqa: F401
+from gradmesh_engine.ops import several as _several  # noqa: F401
 from gradmesh_engine.ops import shaping as _shaping  # noqa: F401
 from gradmesh_engine.ops import smooth as _smooth  # noqa: F401
 from gradmesh_engine.ops import statistics as _statistics  # noqa: F401

@@ -1,8 +1,8 @@
 """Random numbers that depend on nothing but a key and the position of the element.
 
-Philox4x64-10 in counter mode: 64-bit word number i of a key's stream is half a microsecond away,
-wherever i is. An element of a result uses the words its global C-order position names, so a block
-draws the same numbers whoever computes it, and a mask is drawn again rather than stored.
+Philox4x64-10 in counter mode gives any word of a key's stream without the ones before it. An
+element of a result uses the words its global C-order position names, so a block draws the same
+numbers whoever computes it, and a mask is drawn again rather than stored.
 """
 
 from __future__ import annotations

@@ -1,0 +1,169 @@
+"""Pointwise functions of several operands, the rarer ones."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from gradmesh_engine import dtypes
+from gradmesh_engine.builder import V
+from gradmesh_engine.dtypes import FLOAT
+from gradmesh_engine.errors import DTypeError
+from gradmesh_engine.ops.base import Attr, Composite, Primitive, Site, declare
+from gradmesh_engine.ops.numeric import absolute, isfinite, isnan, named_by_number
+from gradmesh_engine.ops.pointwise import (
+    REAL,
+    Run,
+    convert,
+    eq,
+    floating,
+    in_float32,
+    keep,
+    le,
+    logical_and,
+    logical_or,
+    nonzero,
+    pointwise,
+)
+from gradmesh_engine.ops.smooth import reciprocal, sigmoid
+
+# --- two operands ---------------------------------------------------------------------------------
+
+
+def _atan2_vjp(g: V, y: V, a: V, b: V) -> tuple[V, V]:
+    size = a * a + b * b
+    scaled = g * keep(reciprocal(size), nonzero(size))
+    return scaled * b, -(scaled * a)
+
+
+@in_float32
+def _logaddexp_kernel(site: Site) -> Run:
+    high = np.empty(site.out.shape, site.out.dtype)
+
+    def run(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
+        np.maximum(a, b, out=high)
+        np.subtract(a, b, out=out)
+        np.absolute(out, out=out)
+        np.negative(out, out=out)
+        # Equal infinities differ by NaN, which fmax takes for "infinitely far apart".
+        np.fmax(out, -math.inf, out=out)
+        np.exp(out, out=out)
+        np.log1p(out, out=out)
+        np.add(out, high, out=out)
+
+    return run
+
+
+@in_float32
+def _xlogy_kernel(site: Site) -> Run:
+    def run(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
+        drop = np.logical_and(a == 0, ~np.isnan(b))
+        np.log(b, out=out)
+        np.multiply(out, a, out=out)
+        np.copyto(out, 0, where=drop)
+
+    return run
+
+
+def _only_float(dtype: np.dtype) -> bool:
+    return dtypes.category(dtype) == FLOAT
+
+
+atan2 = pointwise(
+    "atan2",
+    np.arctan2,
+    arity=2,
+    compute=floating,
+    allowed=REAL,
+    cost=12.0,
+    vjp=_atan2_vjp,
+    doc="The angle in radians of the point (b, a).",
+)
+hypot = pointwise(
+    "hypot",
+    np.hypot,
+    arity=2,
+    allowed=_only_float,
+    cost=8.0,
+    vjp=lambda g, y, a, b: (g * (a / y), g * (b / y)),
+    doc="sqrt(a² + b²), without overflow.",
+)
+logaddexp = pointwise(
+    "logaddexp",
+    _logaddexp_kernel,
+    arity=2,
+    compute=floating,
+    allowed=REAL,
+    cost=14.0,
+    inplace=False,
+    vjp=lambda g, y, a, b: (g * sigmoid(a - b), g * sigmoid(b - a)),
+    doc="log(e^a + e^b), without overflow.",
+)
+xlogy: Primitive = pointwise(
+    "xlogy",
+    _xlogy_kernel,
+    arity=2,
+    compute=floating,
+    allowed=REAL,
+    cost=8.0,
+    inplace=False,
+    vjp=lambda g, y, a, b: (g * xlogy(convert(nonzero(a), dtype=a.dtype.name), b), g * (a / b)),
+    doc="a * log(b), and 0 where a is 0.",
+)
+
+# --- three operands -------------------------------------------------------------------------------
+
+rsub = declare(Composite(name="rsub", arity=2, grad_name="RsubBackward1", doc="b - a", body=lambda a, b: b - a))
+lerp = declare(
+    Composite(
+        name="lerp",
+        arity=3,
+        grad_name=named_by_number("Lerp"),
+        doc="a + weight * (b - a)",
+        body=lambda a, b, weight: a + weight * (b - a),
+    )
+)
+addcmul = declare(
+    Composite(
+        name="addcmul",
+        arity=4,
+        grad_name="AddcmulBackward0",
+        doc="x + value * (a * b)",
+        body=lambda x, a, b, value: x + value * (a * b),
+    )
+)
+addcdiv = declare(
+    Composite(
+        name="addcdiv",
+        arity=4,
+        grad_name="AddcdivBackward0",
+        doc="x + value * (a / b)",
+        body=lambda x, a, b, value: x + value * (a / b),
+    )
+)
+
+
+def _isclose(a: V, b: V, rtol: float, atol: float, equal_nan: bool) -> V:
+    if a.dtype != b.dtype:
+        raise DTypeError(f"{a.dtype.name} did not match {b.dtype.name}", expected=a.dtype.name, got=b.dtype.name)
+    same = eq(a, b)
+    if equal_nan:
+        same = logical_or(same, logical_and(isnan(a), isnan(b)))
+    if dtypes.category(a.dtype) < FLOAT:
+        a, b = (convert(v, dtype="float64") for v in (a, b))
+    near = le(absolute(a - b), absolute(b) * rtol + atol)
+    # An infinite b is within an infinite margin of everything.
+    result: V = logical_or(same, logical_and(near, isfinite(b)))
+    return result
+
+
+isclose = declare(
+    Composite(
+        name="isclose",
+        arity=2,
+        attrs={"rtol": Attr("float", 1e-5), "atol": Attr("float", 1e-8), "equal_nan": Attr("bool", False)},
+        doc="|a - b| ≤ atol + rtol * |b|",
+        body=_isclose,
+    )
+)
