@@ -114,26 +114,46 @@ def number(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
+def _wrapped(value: int, dtype: np.dtype) -> int:
+    if not -(2**63) <= value < 2**63:
+        raise DTypeError("Overflow when unpacking long long", expected="a number of 64 bits", got=str(value))
+    bits = 8 * dtype.itemsize
+    value &= (1 << bits) - 1
+    return value - (1 << bits) if dtype.kind == "i" and value >> (bits - 1) else value
+
+
 def scalar(value: Any, dtype: np.dtype) -> Tensor:
     """A number as a 0-d tensor; integers wrap around as PyTorch's do. Raises DTypeError past 64 bits."""
-    value = number(value)
-    if isinstance(value, int) and dtype.kind in "iu":
-        if not -(2**63) <= value < 2**63:
-            raise DTypeError("Overflow when unpacking long long", expected="a number of 64 bits", got=str(value))
-        bits = 8 * dtype.itemsize
-        value &= (1 << bits) - 1
-        if dtype.kind == "i" and value >> (bits - 1):
-            value -= 1 << bits
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value.__class__ is int and dtype.kind in "iu":
+        value = _wrapped(value, dtype)
     return _trace.scalar(value, dtype)
+
+
+# The dtype one tensor and one number compute in, by the tensor's dtype and standing, the number's type, the default.
+_MET: Final[dict[tuple[Any, ...], np.dtype]] = {}
+
+
+def _met(tensor: Tensor, value: Number) -> Tensor:
+    """A number as the 0-d tensor it becomes beside a tensor."""
+    own = tensor._value.spec
+    key = (own.dtype, own.shape == (), value.__class__, _dtype.get_default_dtype())
+    common = _MET.get(key)
+    if common is None:
+        common = _MET[key] = common_dtype((tensor, value))
+    return scalar(value, common)
 
 
 def lift(*operands: Operand) -> list[Tensor]:
     """The operands as tensors: numbers become 0-d tensors of the dtype all compute in together."""
-    for operand in operands:
-        if not isinstance(operand, _tensor.Tensor):
-            break
-    else:
-        return list(operands)  # type: ignore[arg-type]
+    if len(operands) == 2:
+        # The common cases, in few steps.
+        left, right = operands
+        if isinstance(left, _tensor.Tensor):
+            return [left, right if isinstance(right, _tensor.Tensor) else _met(left, right)]
+        if isinstance(right, _tensor.Tensor):
+            return [_met(right, left), right]
     common = common_dtype(operands)
     return [o if isinstance(o, _tensor.Tensor) else scalar(o, common) for o in operands]
 
