@@ -32,6 +32,7 @@ class _Held:
     tensor: Tensor
     nbytes: int
     expires: float
+    result: bool
 
 
 class BlobStore:
@@ -73,6 +74,11 @@ class BlobStore:
     def uploads(self) -> int:
         """Uploads in progress."""
         return self._uploads
+
+    @property
+    def results(self) -> int:
+        """Results that wait to be fetched."""
+        return sum(held.result for held in self._held.values())
 
     def missing(self, digests: Iterable[bytes]) -> list[bytes]:
         """Those of the digests that are not stored; the others count as used now."""
@@ -125,7 +131,7 @@ class BlobStore:
         nbytes = spec_of_tensor(tensor).nbytes
         self._make_room(nbytes)
         handle = new_handle()
-        self._held[handle] = _Held(tensor, nbytes, self._clock() + self._ttl_seconds)
+        self._held[handle] = _Held(tensor, nbytes, self._clock() + self._ttl_seconds, result=True)
         return handle
 
     def begin(self, nbytes: int) -> None:
@@ -146,7 +152,7 @@ class BlobStore:
         """Keep what an upload brought: under a handle when it is for one use, under its digest otherwise."""
         self._uploads -= 1
         if once:
-            self._held[name] = _Held(array, array.nbytes, self._clock() + self._ttl_seconds)
+            self._held[name] = _Held(array, array.nbytes, self._clock() + self._ttl_seconds, result=False)
         elif name in self._blobs:  # Two uploads of the same tensor at once: one is enough.
             self._used -= array.nbytes
         else:

@@ -104,11 +104,8 @@ async def _serve(config: Config, backend: Backend | None) -> None:
             starting.result()
             listen_to_signals()  # Ray puts a handler in our place that prints a stack.
             pids = [str(worker.pid) for worker in backend.workers()] if backend is not None else []
-            workers = (
-                f"{len(pids)} worker{'s' * (len(pids) != 1)} (pids {', '.join(pids)})"
-                if pids
-                else "no workers, computing in process"
-            )
+            count = f"{len(pids)} worker{'s' * (len(pids) != 1)}"
+            workers = f"{count} (pids {', '.join(pids)})" if pids else "no workers, computing in process"
             print(f"gradmesh serving on {server.address} with {workers}", flush=True)
             await stopping
     finally:

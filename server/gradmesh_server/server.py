@@ -36,6 +36,8 @@ SERVICES = (
 _SERVING = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 _WATCH_SECONDS = 0.25
+_DRAIN_POLL_SECONDS = 0.02
+_LAST_WORDS_SECONDS = 1.0
 
 
 class Server:
@@ -133,12 +135,22 @@ class Server:
         if self._watch is not None:
             self._watch.cancel()
         await self._health.enter_graceful_shutdown()
-        # Once stop() is called no new call gets in, not even one that asks for our health.
-        await server.stop(self.config.drain_seconds if grace_seconds is None else grace_seconds)
+        # Drained before the gRPC server is stopped, which then refuses even those who come for
+        # their results or ask for our health.
+        grace = self.config.drain_seconds if grace_seconds is None else grace_seconds
+        limit = time.monotonic() + grace
+        while self._busy() and time.monotonic() < limit:
+            await asyncio.sleep(_DRAIN_POLL_SECONDS)
+        await server.stop(0 if self._busy() else _LAST_WORDS_SECONDS)
         self._blob_servicer.close()
         await self._coordinator.close()
         if self._backend is not None:
             await self._backend.close()
+
+    def _busy(self) -> bool:
+        """Whether someone still waits for something from us."""
+        admission, blobs = self._admission, self._blobs
+        return bool(admission.running or admission.waiting or blobs.uploads or blobs.results)
 
     async def _tell_health(self) -> None:
         ready = self._backend is None or self._backend.ready

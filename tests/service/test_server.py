@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 
 import grpc
 import numpy as np
@@ -21,7 +22,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from gradmesh import _codec
 from gradmesh._options import Budget, Retry, Timeout
-from gradmesh._remote import connect
+from gradmesh._remote import INLINE_BYTES, connect
 from gradmesh.v1 import gradient_service_pb2 as pb
 from gradmesh.v1 import gradient_service_pb2_grpc as pb_grpc
 from gradmesh_engine.backend import BackendStats, Operand, Outcome, WorkerInfo
@@ -392,15 +393,42 @@ def test_a_draining_server_finishes_what_it_has(gated: tuple[GatedBackend, Serve
         thread, results = in_thread(lambda: session.run(chain_request(2)))
         until(lambda: backend.started == 1)
         stopping = asyncio.run_coroutine_threadsafe(server.stop(30), server.loop)
-        with pytest.raises(UnavailableError):
-            while True:
-                session.info()
-        with pytest.raises(UnavailableError):
+        until(lambda: session.info().draining)
+        assert health_of(server.address) == health_pb2.HealthCheckResponse.NOT_SERVING
+        with pytest.raises(UnavailableError, match="stopping"):
             session.run(chain_request(2))
+        with pytest.raises(UnavailableError, match="stopping"):
+            session.run(chain_request(INLINE_BYTES))  # It begins with an upload.
         open_gate(backend, server)
         thread.join()
         assert not isinstance(results[0], Exception), results
         stopping.result(30)
+        with pytest.raises(UnavailableError, match="cannot reach"):
+            session.run(chain_request(2))
+
+
+def test_a_draining_server_waits_for_results_to_be_fetched(gated: tuple[GatedBackend, Server]) -> None:
+    backend, server = gated
+    open_gate(backend, server)
+    assert server.loop is not None
+    with connect(server.address, timeout=60, retry=ONCE) as session:
+        request = chain_request(INLINE_BYTES // 2, wrt=(0,))
+        expected = session.run(request)
+        fetch = session._tensor
+        stopping: list[Future[None]] = []
+
+        def slowly(tensor, budget, moved):  # type: ignore[no-untyped-def]
+            """The server is told to stop between its reply and the download."""
+            if not stopping:
+                assert server.loop is not None
+                stopping.append(asyncio.run_coroutine_threadsafe(server.stop(30), server.loop))
+                until(lambda: session.info().draining)
+            return fetch(tensor, budget, moved)
+
+        session._tensor = slowly  # type: ignore[method-assign]
+        got = session.run(request)
+        assert equal_bits(got.gradients[0], expected.gradients[0])
+        stopping[0].result(30)
 
 
 def test_budgets_and_retries() -> None:
