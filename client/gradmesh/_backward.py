@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,9 +19,7 @@ from gradmesh_engine.errors import (
     AttributeTypeError,
     AutogradError,
     InvalidRequestError,
-    LimitError,
     NotDifferentiableError,
-    OutOfRangeError,
     ShapeError,
 )
 from gradmesh_engine.graph import Graph
@@ -193,16 +191,9 @@ def _given_inputs(inputs: Any) -> list[Value]:
 
 
 def joint(
-    roots: Sequence[Value],
-    seeds: Sequence[Value | None],
-    exploration: Exploration,
-    wrt: Sequence[Value],
-    state: Sequence[Value] = (),
-) -> tuple[Gathering, list[tuple[Value, int]], Query]:
-    """The graph and query of a backward pass, and the values that come back with the gradients.
-
-    Those are small pending roots and the pending `state`.
-    """
+    roots: Sequence[Value], seeds: Sequence[Value | None], exploration: Exploration, wrt: Sequence[Value]
+) -> tuple[Gathering, list[tuple[Value, int]], Callable[[], Query]]:
+    """The graph of a backward pass, the small pending roots, and the query once all is gathered."""
     gathering = Gathering(exploration.tracked)
     of = [gathering.add(root) for root in roots]
     pairs = [
@@ -210,13 +201,13 @@ def joint(
         for root, number in zip(roots, of, strict=True)
         if root.data is None and root.spec.nbytes <= _KEPT_BYTES
     ]
-    for value in state:
-        pairs.append((value, gathering.add(value)))
     numbers = [gathering.add(value) for value in wrt]
-    at = gathering.number
-    query = Query(
-        tuple([at(n) for n in of]), tuple([at(n) for n in numbers]), tuple([seed is not None for seed in seeds])
-    )
+    given = tuple([seed is not None for seed in seeds])
+
+    def query() -> Query:
+        # Results are numbered behind the inputs, of which there may be more by now.
+        return Query(tuple(map(gathering.number, of)), tuple(map(gathering.number, numbers)), given)
+
     return gathering, pairs, query
 
 
@@ -235,15 +226,12 @@ def _request(
     given = [seed for seed in seeds if seed is not None]
     _evaluate.evaluate(given)
     cotangents = tuple([seed.data for seed in given if seed.data is not None])
-    state = [value for value in _evaluate.pending_state() if value not in roots]
     try:
-        gathering, graph, result = _joint_run(roots, seeds, exploration, reached, state, cotangents)
-    except (LimitError, OutOfRangeError):
+        gathering, graph, result = _joint_run(roots, seeds, exploration, reached, cotangents, True)
+    except _evaluate.StateFailure as failure:
         # The gradient must not fail for what was not asked for.
-        if not state:
-            raise
-        _evaluate.forget(state)
-        gathering, graph, result = _joint_run(roots, seeds, exploration, reached, (), cotangents)
+        _evaluate.forget(failure.state)
+        gathering, graph, result = _joint_run(roots, seeds, exploration, reached, cotangents, False)
     found = {value: known(g) for value, g in zip(reached, result.gradients, strict=True) if g is not None}
     _keep_retained(exploration.retained, [found.get(value) for value in exploration.retained])
     if not retain:
@@ -256,12 +244,14 @@ def _joint_run(
     seeds: Sequence[Value | None],
     exploration: Exploration,
     wrt: Sequence[Value],
-    state: Sequence[Value],
     cotangents: tuple[np.ndarray, ...],
+    with_state: bool,
 ) -> tuple[Gathering, Graph, Result]:
-    gathering, pairs, query = joint(roots, seeds, exploration, wrt, state)
-    _evaluate.kept_along(gathering)
-    return gathering, *_evaluate.run(gathering, pairs, query, cotangents)
+    gathering, pairs, query = joint(roots, seeds, exploration, wrt)
+    _evaluate.learn(gathering, roots)
+    state = [value for value in _evaluate.pending_state() if value not in roots] if with_state else []
+    pairs += [(value, gathering.add(value)) for value in state]
+    return gathering, *_evaluate.run(gathering, pairs, query(), cotangents, state)
 
 
 def _total(parts: Sequence[Value]) -> Value | None:

@@ -27,6 +27,18 @@ _KEPT_PLACES: Final[set[tuple[CodeType | None, int]]] = set()
 _KEPT_PLACES_LIMIT: Final = 4096
 
 
+class StateFailure(Exception):
+    """A request failed that computed pending state along; it is to be tried without. Final, never reaches users.
+
+    Attributes:
+        state: the values that were not asked for.
+    """
+
+    def __init__(self, state: Sequence[Value]) -> None:
+        super().__init__("a request failed that computed pending state along")
+        self.state = state
+
+
 def content(value: Value) -> np.ndarray:
     """The content of a value, evaluated if it is pending. Read-only."""
     if value.data is None:
@@ -41,34 +53,37 @@ def evaluate(values: Sequence[Value]) -> None:
     wanted = [value for value in values if value.data is None]
     if not wanted:
         return
-    state = [value for value in pending_state() if value not in wanted]
     try:
-        _compute([*wanted, *state])
-    except (LimitError, OutOfRangeError):
+        _compute(wanted, True)
+    except StateFailure as failure:
         # What was asked for must not fail for what was not.
-        if not state:
-            raise
-        forget(state)
-        _compute(wanted)
+        forget(failure.state)
+        _compute(wanted, False)
 
 
-def _compute(values: Sequence[Value]) -> None:
+def _compute(values: Sequence[Value], with_state: bool) -> None:
     gathering = Gathering()
     pairs = [(value, gathering.add(value)) for value in values]
-    kept_along(gathering)
-    run(gathering, pairs, Query())
+    learn(gathering, values)
+    state = [value for value in pending_state() if value not in values] if with_state else []
+    pairs += [(value, gathering.add(value)) for value in state]
+    run(gathering, pairs, Query(), state=state)
 
 
-def kept_along(gathering: Gathering) -> None:
-    """Learn from values computed a second time: what is read once more is worth keeping next time."""
-    again = [made for made in gathering.order if made.ran]
-    if again:
+def learn(gathering: Gathering, roots: Sequence[Value]) -> None:
+    """Learn from values that are computed again after an evaluation that did not keep them.
+
+    The next values from the same places in the user's code are kept.
+    """
+    epoch = STATE.epoch
+    late = [root for root in roots if root.epoch < epoch and root.data is None]
+    for made in gathering.order:
+        if made.epoch == epoch:
+            late += [operand for operand in made.inputs if operand.epoch < epoch and operand.data is None]
+    if late:
         if len(_KEPT_PLACES) > _KEPT_PLACES_LIMIT:
             _KEPT_PLACES.clear()
-        inner = {id(operand.node or operand) for made in again for operand in made.inputs}
-        _KEPT_PLACES.update([(made.code, made.instruction) for made in again if id(made) not in inner])
-    for made in gathering.order:
-        made.ran = True
+        _KEPT_PLACES.update(map(_place, late))
 
 
 def settle(values: Sequence[Value]) -> None:
@@ -88,10 +103,13 @@ def run(
     pairs: Sequence[tuple[Value, int]],
     query: Query,
     cotangents: tuple[np.ndarray, ...] = (),
+    state: Sequence[Value] = (),
 ) -> tuple[Graph, Result]:
     """Send one request; attach the outputs to their values.
 
-    Raises GradmeshError subclasses, placed at the user's line that recorded the node at fault.
+    Raises:
+        StateFailure: it failed for its content or its size, and `state` was computed along.
+        GradmeshError: placed at the user's line that recorded the node at fault.
     """
     graph = gathering.graph([number for _, number in pairs])
     inputs = []
@@ -104,6 +122,8 @@ def run(
     except GradmeshError as error:
         if 0 <= error.node < len(gathering.order):
             error.source = source_of(gathering.order[error.node]) or error.source
+        if state and isinstance(error, LimitError | OutOfRangeError):
+            raise StateFailure(state) from error
         raise
     for (value, _), array in zip(pairs, result.outputs, strict=True):
         value.keep(array)

@@ -30,7 +30,8 @@ def explain(tensor: Tensor) -> str:
     exploration = Exploration([value])
     if value.requires_grad and not exploration.needs_client:
         seeds: list[Value | None] = [None if value.spec.size == 1 else value]
-        gathering, pairs, query = _backward.joint([value], seeds, exploration, exploration.leaves)
+        gathering, pairs, asked = _backward.joint([value], seeds, exploration, exploration.leaves)
+        query = asked()
     else:
         gathering, query = Gathering(), Query()
         pairs = [(value, gathering.add(value))]

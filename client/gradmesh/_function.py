@@ -142,7 +142,6 @@ class FunctionNode(Made):
         self.code = None
         self.instruction = 0
         self.epoch = STATE.epoch
-        self.ran = False
         self.freed = False
         self.wrote = False
         self.hooks = None

@@ -78,7 +78,6 @@ class Bone(Made):
         self.code = None
         self.instruction = 0
         self.epoch = 0
-        self.ran = True
         self.freed = True
         self.wrote = False
         self.hooks = None

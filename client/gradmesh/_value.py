@@ -131,7 +131,6 @@ class Made:
         app: the op; None for a value that stands for its only operand.
         inputs: the operands.
         code, instruction: where the user's code recorded it.
-        ran: whether an evaluation has computed it, kept or not.
         freed: whether a backward pass has used it up.
         wrote: whether its result was written into its first operand, whose old content it keeps.
         epoch: how many evaluations came before it.
@@ -139,7 +138,7 @@ class Made:
         view: the `grad_fn` object users hold, while they hold it.
     """
 
-    __slots__ = ("app", "code", "epoch", "freed", "hooks", "inputs", "instruction", "ran", "view", "wrote")
+    __slots__ = ("app", "code", "epoch", "freed", "hooks", "inputs", "instruction", "view", "wrote")
 
     app: App | None
     code: CodeType | None
@@ -148,7 +147,6 @@ class Made:
     hooks: Any
     inputs: tuple[Value, ...]
     instruction: int
-    ran: bool
     view: Any
     wrote: bool
 
@@ -191,7 +189,6 @@ class Value(Made):
         self.epoch = STATE.epoch
         self.code = None
         self.instruction = 0
-        self.ran = False
         self.freed = False
         self.wrote = False
         self.hooks = None
@@ -223,7 +220,6 @@ class Bundle(Made):
         self.epoch = STATE.epoch
         self.code = None
         self.instruction = 0
-        self.ran = False
         self.freed = False
         self.wrote = False
         self.hooks = None
