@@ -7,7 +7,7 @@ of vectorised ufuncs takes a third of that; in float64 the degree it would need 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -29,7 +29,7 @@ _Q: Final = (
 )  # fmt: skip
 
 
-def _horner(t: np.ndarray, coefficients: tuple[float, ...], out: np.ndarray) -> None:
+def _horner(t: np.ndarray, coefficients: Sequence[float], out: np.ndarray) -> None:
     np.multiply(t, coefficients[-1], out=out)
     np.add(out, coefficients[-2], out=out)
     for coefficient in coefficients[-3::-1]:
@@ -37,31 +37,35 @@ def _horner(t: np.ndarray, coefficients: tuple[float, ...], out: np.ndarray) -> 
         np.add(out, coefficient, out=out)
 
 
-def erf(shape: tuple[int, ...], dtype: np.dtype, scale: float = 1.0) -> Run:
-    """A kernel for erf(scale * x), within 3 units in the last place. `out` must not be `x`."""
-    if dtype != np.float32:
-        from scipy.special import erf as wide  # loaded when first needed: slow to import
-
-        def run_wide(x: np.ndarray, out: np.ndarray) -> None:
-            wide(x if scale == 1.0 else np.multiply(x, scale, out=out), out=out)
-
-        return run_wide
-    near, squared, below = (np.empty(shape, dtype) for _ in range(3))
+def _erf_float32(shape: tuple[int, ...], scale: float, height: float) -> Run:
+    """A kernel for height * erf(scale * x), both factors folded into the coefficients."""
+    above = [height * scale ** (2 * i + 1) * c for i, c in enumerate(_P)]
+    below = [scale ** (2 * i) * c for i, c in enumerate(_Q)]
+    squared, divisor = (np.empty(shape, np.float32) for _ in range(2))
+    # Limits are arrays, because two arrays meet in half the time of an array and a number.
+    edge, top, bottom = (np.full(shape, v, np.float32) for v in ((_EDGE / scale) ** 2, height, -height))
 
     def run(x: np.ndarray, out: np.ndarray) -> None:
-        if scale != 1.0:
-            x = np.multiply(x, scale, out=near)
-        np.maximum(x, -_EDGE, out=near)
-        np.minimum(near, _EDGE, out=near)
-        np.multiply(near, near, out=squared)
-        _horner(squared, _P, out)
-        _horner(squared, _Q, below)
-        np.divide(out, below, out=out)
-        np.multiply(out, near, out=out)
-        np.maximum(out, -1, out=out)
-        np.minimum(out, 1, out=out)
+        np.multiply(x, x, out=squared)
+        np.minimum(squared, edge, out=squared)
+        _horner(squared, above, out)
+        _horner(squared, below, divisor)
+        np.divide(out, divisor, out=out)
+        # Beyond the edge this grows with x, and is cut off.
+        np.multiply(out, x, out=out)
+        np.minimum(out, top, out=out)
+        np.maximum(out, bottom, out=out)
 
     return run
+
+
+def erf(shape: tuple[int, ...], dtype: np.dtype) -> Run:
+    """A kernel for erf(x), within 3 units in the last place. `out` must not be `x`."""
+    if dtype == np.float32:
+        return _erf_float32(shape, 1.0, 1.0)
+    from scipy.special import erf as function  # loaded when first needed: slow to import
+
+    return lambda x, out: function(x, out=out)
 
 
 def erfc(shape: tuple[int, ...], dtype: np.dtype) -> Run:
@@ -73,11 +77,14 @@ def erfc(shape: tuple[int, ...], dtype: np.dtype) -> Run:
 
 def normal_cdf(shape: tuple[int, ...], dtype: np.dtype) -> Run:
     """A kernel for (1 + erf(x / sqrt 2)) / 2. `out` must not be `x`."""
-    inner = erf(shape, dtype, math.sqrt(0.5))
+    if dtype != np.float32:
+        from scipy.special import ndtr as function
+
+        return lambda x, out: function(x, out=out)
+    half_erf = _erf_float32(shape, math.sqrt(0.5), 0.5)
 
     def run(x: np.ndarray, out: np.ndarray) -> None:
-        inner(x, out)
-        np.multiply(out, 0.5, out=out)
+        half_erf(x, out)
         np.add(out, 0.5, out=out)
 
     return run

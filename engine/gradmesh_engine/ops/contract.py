@@ -161,12 +161,38 @@ def _product(site: Site, equation: Equation, sizes: Mapping[str, int]) -> Run:
     return lambda a, b, out: np.multiply(first.of(a), second.of(b), out=out)
 
 
+_SHORT = 64
+"""Sums of fewer products, one for each element of the result, are quicker as a product and a sum of its rows."""
+
+
+def _rowwise(site: Site, equation: Equation, sizes: Mapping[str, int]) -> Run:
+    """Every element of the result is a sum of products of its own elements of both operands."""
+    summed = [label for label in equation.a if label not in equation.out]
+    groups = [*([label] for label in equation.out), *([label] for label in summed)]
+    first, second = (_layout(labels, groups, sizes) for labels in equation[:2])
+    length = math.prod(sizes[label] for label in summed)
+    terms = np.empty([sizes[label] for label in equation.out] + [sizes[label] for label in summed], site.out.dtype)
+    rows, ones = terms.reshape(-1, length), np.ones(length, site.out.dtype)
+
+    def run(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
+        np.multiply(first.of(a), second.of(b), out=terms)
+        if out.flags.c_contiguous:
+            np.matmul(rows, ones, out=out.reshape(-1))
+        else:
+            np.copyto(out, np.matmul(rows, ones).reshape(out.shape))
+
+    return run
+
+
 @in_float32
 def _kernel(site: Site) -> Run:
     equation = parse_equation(str(site.attrs["spec"]))
     sizes = _sizes(site.ins, equation)
     if len(equation.out) == len(sizes):
         return _product(site, equation, sizes)
+    length = math.prod(size for label, size in sizes.items() if label not in equation.out)
+    if len(equation.out) > 0 and set(equation.a) == set(equation.b) and 0 < length < _SHORT:
+        return _rowwise(site, equation, sizes)
     swap, batch, rows, summed, columns = _matmul_groups(equation)
     left, right = (equation.b, equation.a) if swap else (equation.a, equation.b)
     if math.prod(sizes[label] for label in right) > math.prod(sizes[label] for label in left):

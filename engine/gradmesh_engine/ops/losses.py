@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from gradmesh_engine import dtypes
 from gradmesh_engine.builder import V, constant
 from gradmesh_engine.errors import AttributeTypeError, DTypeError, ShapeError
+from gradmesh_engine.graph import AttrValue
 from gradmesh_engine.ops.activations import hardtanh
-from gradmesh_engine.ops.base import Attr, Composite, declare, lookup
+from gradmesh_engine.ops.base import Attr, Composite, Specs, declare, lookup
 from gradmesh_engine.ops.numeric import square
 from gradmesh_engine.ops.pointwise import broadcast_shapes, convert, keep, maximum, meet, ne, where
 from gradmesh_engine.ops.reduce import reduce_sum
@@ -311,6 +312,10 @@ def _nll_loss(x: V, t: V, weight: V | None = None, reduction: str = "mean", igno
     return result
 
 
+def _nll_name(specs: Specs, attrs: Mapping[str, AttrValue]) -> str:
+    return "NllLoss2DBackward0" if specs[0].ndim > 2 else "NllLossBackward0"
+
+
 _CLASSES = {**REDUCTION, "ignore_index": Attr("int", -100, "targets that do not count")}
 
 declare(
@@ -318,7 +323,7 @@ declare(
         name="nll_loss",
         arity=(2, 3),
         attrs=_CLASSES,
-        grad_name="NllLossBackward0",
+        grad_name=_nll_name,
         doc="-x[n, t[n]] of log-probabilities (N, C, …) and classes (N, …), weighted by class.",
         body=_nll_loss,
     )
@@ -387,7 +392,7 @@ declare(
         name="cross_entropy",
         arity=(2, 3),
         attrs={**_CLASSES, "label_smoothing": Attr("float", 0.0, "share of the probability given to all classes")},
-        grad_name="NllLossBackward0",
+        grad_name=_nll_name,
         doc="nll_loss of log_softmax(x); targets are classes, or probabilities of x's shape.",
         body=_cross_entropy,
     )

@@ -414,7 +414,7 @@ real = pointwise(
     result=dtypes.real_of,
     inplace=False,
     vjp=lambda g, y, x: (convert(g, dtype=x.dtype.name),),
-    grad_name="RealBackward0",
+    grad_name="SelectBackward0",
     doc="The real part.",
 )
 imag = pointwise(
@@ -424,7 +424,7 @@ imag = pointwise(
     result=dtypes.real_of,
     inplace=False,
     vjp=lambda g, y, x: (convert(g, dtype=x.dtype.name) * constant(g, 1j, dtype=x.dtype),),
-    grad_name="ImagBackward0",
+    grad_name="SelectBackward0",
     doc="The imaginary part.",
 )
 conj = pointwise("conj", _conj_kernel, vjp=lambda g, y, x: (conjugate(g),), doc="The complex conjugate.")

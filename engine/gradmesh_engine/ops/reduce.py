@@ -324,7 +324,7 @@ def _along(name: str, run: Callable[..., Any], vjp: Vjp | None, doc: str, *, ind
             name=name,
             arity=1,
             attrs={"dim": Attr("int")},
-            grad_name=f"{name.removeprefix('scan_').capitalize()}Backward0" if vjp else "",
+            grad_name=f"{name.replace('scan_', 'cum').capitalize()}Backward0" if vjp else "",
             doc=doc,
             spec=spec,
             kernel=lambda site: lambda x, out: run(x, axis=site.attrs["dim"], out=out),
