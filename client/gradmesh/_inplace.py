@@ -123,6 +123,7 @@ class InPlaceMethods:
     index_copy_ = _in_place(select.index_copy)
     index_fill_ = _in_place(select.index_fill)
     masked_fill_ = _in_place(select.masked_fill)
+    masked_scatter_ = _in_place(select.masked_scatter)
     scatter_ = _in_place(select.scatter)
     scatter_add_ = _in_place(select.scatter_add)
     tril_ = _in_place(layout.tril)

@@ -257,6 +257,7 @@ class TensorMethods(Operators, InPlaceMethods):
     triu = layout.triu
     unbind = layout.unbind
     unflatten = layout.unflatten
+    unfold = layout.unfold
     unsqueeze = layout.unsqueeze
     view = _view
     view_as = layout.view_as
@@ -290,6 +291,7 @@ class TensorMethods(Operators, InPlaceMethods):
     index_fill = picks.index_fill
     index_select = picks.index_select
     masked_fill = picks.masked_fill
+    masked_scatter = picks.masked_scatter
     masked_select = picks.masked_select
     nonzero = picks.nonzero
     scatter = picks.scatter

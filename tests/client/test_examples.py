@@ -13,13 +13,26 @@ import pytest
 
 import gradmesh as gm
 from gradmesh import _creation, _printing, _sampling
-from gradmesh._functions import activation, binary, convert, fill, layers, layout, linalg, loss, new, reduce, unary
+from gradmesh._functions import (
+    activation,
+    binary,
+    convert,
+    fill,
+    layers,
+    layout,
+    linalg,
+    loss,
+    new,
+    reduce,
+    unary,
+    windows,
+)
 from gradmesh._functions import inspect as questions
 from gradmesh._functions import select as picks
 from gradmesh.nn import functional
 
 _DOCUMENTED = (
-    activation, binary, convert, fill, layers, layout, linalg, loss, new, picks, questions, reduce, unary,
+    activation, binary, convert, fill, layers, layout, linalg, loss, new, picks, questions, reduce, unary, windows,
     _creation, _printing, _sampling,
 )  # fmt: skip
 

@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Literal
 
 from gradmesh import _dtype
 from gradmesh._functions import binary, unary
-from gradmesh._functions._common import in_place, maybe_cast, one, scalar
+from gradmesh._functions._common import in_place, maybe_cast, one
+from gradmesh._functions.sample import key
 from gradmesh._functions.unary import sigmoid, tanh
-from gradmesh._random import next_key
-from gradmesh_engine import dtypes
 from gradmesh_engine.errors import AttributeTypeError, InvalidRequestError
 
 if TYPE_CHECKING:
@@ -19,6 +18,7 @@ __all__ = [
     "celu",
     "dropout",
     "elu",
+    "feature_dropout",
     "gelu",
     "hardsigmoid",
     "hardswish",
@@ -203,4 +203,18 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool 
         )
     if not training or p == 0.0:
         return input
-    return _finish(input, one("dropout", input, scalar(next_key(), dtypes.int64), p=float(p)), inplace)
+    return _finish(input, one("dropout", input, key(), p=float(p)), inplace)
+
+
+def feature_dropout(input: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
+    """`dropout` of whole channels: dims 0 and 1 have one fate each (N, C, …).
+
+    Example: `gm.feature_dropout(gm.ones(1, 2, 3), 0.5, training=False).shape` is `torch.Size([1, 2, 3])`.
+    """
+    if not 0.0 <= p <= 1.0:
+        raise InvalidRequestError(
+            f"dropout probability has to be between 0 and 1, but got {p}", op="dropout", expected="0 to 1", got=str(p)
+        )
+    if not training or p == 0.0:
+        return input
+    return one("feature_dropout", input, key(), p=float(p))

@@ -1,4 +1,4 @@
-"""Layers as functions: linear maps, convolutions, pooling, normalisation, embeddings, padding.
+"""Layers as functions: linear maps, normalisation, embeddings, padding, attention.
 
 In shapes, N is the batch, C channels, H and W height and width, … any dims.
 """
@@ -7,18 +7,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal, overload
+from typing import TYPE_CHECKING
 
 from gradmesh import _creation, _modes
 from gradmesh._functions import activation, binary, layout, linalg, reduce, select
-from gradmesh._functions._common import ints, lift, many, one, pair, spec
+from gradmesh._functions._common import ints, lift, many, one, spec
 from gradmesh_engine import dtypes
-from gradmesh_engine.errors import AttributeTypeError, InvalidRequestError, ShapeError
+from gradmesh_engine.errors import AttributeTypeError, InvalidRequestError
 
 if TYPE_CHECKING:
     from gradmesh._tensor import Tensor
-
-Pair = int | Sequence[int]
 
 # --- linear maps ----------------------------------------------------------------------------------
 
@@ -41,185 +39,8 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
 
     Example: `F.bilinear(gm.ones(1), gm.ones(1), gm.ones(1, 1, 1))` is `tensor([1.])`.
     """
-    result = linalg.einsum("...i,oij,...j->...o", input1, weight, input2)
-    return result if bias is None else binary.add(result, bias)
-
-
-# --- convolution ----------------------------------------------------------------------------------
-
-
-def _conv(
-    name: str,
-    rank: int,
-    input: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    stride: Pair,
-    padding: str | Pair,
-    dilation: Pair,
-    groups: int,
-) -> Tensor:
-    strides, dilations = (
-        _each(name, what, value, rank) for what, value in (("stride", stride), ("dilation", dilation))
-    )
-    if input.ndim not in (rank + 1, rank + 2):
-        raise ShapeError(
-            f"Expected {rank + 1}D (unbatched) or {rank + 2}D (batched) input to {name}, but got input of size: "
-            f"{list(input.shape)}",
-            op=name,
-            expected=f"{rank + 1} or {rank + 2} dims",
-            got=str(list(input.shape)),
-        )
-    after: tuple[int, ...] = (0,) * rank
-    if isinstance(padding, str):
-        if padding not in ("same", "valid"):
-            raise AttributeTypeError(
-                f"{name}: padding is 'same', 'valid' or numbers",
-                op=name,
-                expected="'same' or 'valid'",
-                got=repr(padding),
-            )
-        if padding == "same" and any(s != 1 for s in strides):
-            raise InvalidRequestError("padding='same' is not supported for strided convolutions", op=name)
-        totals = [d * (k - 1) if padding == "same" else 0 for d, k in zip(dilations, weight.shape[2:], strict=True)]
-        paddings = tuple([total // 2 for total in totals])
-        after = tuple([total % 2 for total in totals])
-    else:
-        paddings = _each(name, "padding", padding, rank)
-    if any(after):
-        # Where the padding cannot be shared evenly, the end has one more.
-        input = pad(input, [size for extra in reversed(after) for size in (0, extra)])
-    batched = input if input.ndim == rank + 2 else layout.unsqueeze(input, 0)
-    operands = (batched, weight) if bias is None else (batched, weight, bias)
-    result = one(name, *operands, stride=strides, padding=paddings, dilation=dilations, groups=groups)
-    return result if batched is input else layout.squeeze(result, 0)
-
-
-def _each(name: str, argument: str, value: Pair, rank: int) -> tuple[int, ...]:
-    found = ints(name, argument, value)
-    return found * rank if len(found) == 1 else found
-
-
-def conv1d(
-    input: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: Pair = 1,
-    padding: str | Pair = 0,
-    dilation: Pair = 1,
-    groups: int = 1,
-) -> Tensor:
-    """(N, C, L) with (O, C / groups, K) and (O,) is (N, O, L').
-
-    Example: `F.conv1d(gm.ones(1, 1, 3), gm.ones(1, 1, 2))` is `tensor([[[2., 2.]]])`.
-    """
-    return _conv("conv1d", 1, input, weight, bias, stride, padding, dilation, groups)
-
-
-def conv2d(
-    input: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: Pair = 1,
-    padding: str | Pair = 0,
-    dilation: Pair = 1,
-    groups: int = 1,
-) -> Tensor:
-    """(N, C, H, W) with (O, C / groups, KH, KW) and (O,) is (N, O, H', W').
-
-    Example: `F.conv2d(gm.ones(1, 1, 2, 2), gm.ones(1, 1, 2, 2))` is `tensor([[[[4.]]]])`.
-    """
-    return _conv("conv2d", 2, input, weight, bias, stride, padding, dilation, groups)
-
-
-# --- pooling --------------------------------------------------------------------------------------
-
-
-@overload
-def max_pool2d(
-    input: Tensor,
-    kernel_size: Pair,
-    stride: Pair | None = None,
-    padding: Pair = 0,
-    dilation: Pair = 1,
-    ceil_mode: bool = False,
-    return_indices: Literal[False] = False,
-) -> Tensor: ...
-@overload
-def max_pool2d(
-    input: Tensor,
-    kernel_size: Pair,
-    stride: Pair | None = None,
-    padding: Pair = 0,
-    dilation: Pair = 1,
-    ceil_mode: bool = False,
-    *,
-    return_indices: bool,
-) -> Tensor | tuple[Tensor, ...]: ...
-def max_pool2d(
-    input: Tensor,
-    kernel_size: Pair,
-    stride: Pair | None = None,
-    padding: Pair = 0,
-    dilation: Pair = 1,
-    ceil_mode: bool = False,
-    return_indices: bool = False,
-) -> Tensor | tuple[Tensor, ...]:
-    """Largest element of each window: (N, C, H, W) is (N, C, H', W').
-
-    Example: `F.max_pool2d(gm.ones(1, 2, 2), 2)` is `tensor([[[1.]]])`.
-
-    With `return_indices` also the place of each in its channel, int64, counted in C order.
-    """
-    kernel = pair("max_pool2d", "kernel_size", kernel_size)
-    results = many(
-        "max_pool2d_with_indices" if return_indices else "max_pool2d",
-        input,
-        kernel_size=kernel,
-        stride=kernel if stride is None else pair("max_pool2d", "stride", stride),
-        padding=pair("max_pool2d", "padding", padding),
-        dilation=pair("max_pool2d", "dilation", dilation),
-        ceil_mode=ceil_mode,
-    )
-    return results if return_indices else results[0]
-
-
-def avg_pool2d(
-    input: Tensor,
-    kernel_size: Pair,
-    stride: Pair | None = None,
-    padding: Pair = 0,
-    ceil_mode: bool = False,
-    count_include_pad: bool = True,
-    divisor_override: int | None = None,
-) -> Tensor:
-    """Mean of each window: (N, C, H, W) is (N, C, H', W').
-
-    Example: `F.avg_pool2d(gm.ones(1, 2, 2), 2)` is `tensor([[[1.]]])`.
-    """
-    kernel = pair("avg_pool2d", "kernel_size", kernel_size)
-    return one(
-        "avg_pool2d",
-        input,
-        kernel_size=kernel,
-        stride=kernel if stride is None else pair("avg_pool2d", "stride", stride),
-        padding=pair("avg_pool2d", "padding", padding),
-        ceil_mode=ceil_mode,
-        count_include_pad=count_include_pad,
-        divisor_override=divisor_override,
-    )
-
-
-def adaptive_avg_pool2d(input: Tensor, output_size: int | Sequence[int | None]) -> Tensor:
-    """Means of windows that tile (H, W) into the output size: (N, C, H, W) is (N, C, *output_size).
-
-    Example: `F.adaptive_avg_pool2d(gm.ones(1, 4, 4), 1)` is `tensor([[[1.]]])`.
-    """
-    wanted = (output_size, output_size) if isinstance(output_size, int) else tuple(output_size)
-    height, width = (have if size is None else size for have, size in zip(input.shape[-2:], wanted, strict=True))
-    if (height, width) == (1, 1):
-        return reduce.mean(input, (-2, -1), keepdim=True)
-    return one("adaptive_avg_pool2d", input, output_size=(height, width))
+    operands = (input1, input2, weight) if bias is None else (input1, input2, weight, bias)
+    return one("bilinear", *operands)
 
 
 # --- normalisation --------------------------------------------------------------------------------
@@ -248,6 +69,18 @@ def _affine(weight: Tensor | None, bias: Tensor | None) -> tuple[Tensor, ...]:
     if weight is None:
         weight = _creation.ones_like(bias)
     return weight, bias
+
+
+def rms_norm(
+    input: Tensor, normalized_shape: int | Sequence[int], weight: Tensor | None = None, eps: float | None = None
+) -> Tensor:
+    """Root mean square 1 over the last dims, then scaled; `eps` is the dtype's own unless given.
+
+    Example: `F.rms_norm(gm.tensor([3., 3.]), (2,))` is `tensor([1., 1.])`.
+    """
+    shape = ints("rms_norm", "normalized_shape", normalized_shape)
+    operands = (input,) if weight is None else (input, weight)
+    return one("rms_norm", *operands, normalized_shape=shape, eps=None if eps is None else float(eps))
 
 
 def batch_norm(

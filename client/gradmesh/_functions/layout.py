@@ -285,6 +285,14 @@ def narrow(input: Tensor, dim: int, start: int, length: int) -> Tensor:
     return one("narrow", input, dim=dim, start=operator.index(start), length=operator.index(length))
 
 
+def unfold(input: Tensor, dimension: int, size: int, step: int) -> Tensor:
+    """Windows of a dim, one every `step`, as a new last dim.
+
+    Example: `gm.arange(3).unfold(0, 2, 1)` is `tensor([[0, 1], [1, 2]])`.
+    """
+    return one("unfold", input, dim=dimension, size=size, step=step)
+
+
 def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
     """The diagonals of the matrices of two dims, as the last dim.
 

@@ -140,6 +140,14 @@ def masked_fill(input: Tensor, mask: Tensor, value: Operand) -> Tensor:
     return one("masked_fill", input, mask, scalar(value, spec(input).dtype))
 
 
+def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
+    """A copy with the elements of `source`, in order, where the bool `mask` is true.
+
+    Example: `gm.masked_scatter(gm.ones(2), gm.tensor([False, True]), gm.zeros(1))` is `tensor([1., 0.])`.
+    """
+    return one("masked_scatter", input, mask, source)
+
+
 @overload
 def where(condition: Tensor) -> tuple[Tensor, ...]: ...
 @overload
