@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import numpy as np
 import pytest
@@ -64,7 +65,18 @@ def test_what_is_forgotten_is_placed_again(cluster: Harness) -> None:
             if operand.digest:
                 cluster.backend.forget(operand.digest)
 
+    pool: Any = cluster.backend._pool
+
+    async def held() -> int:
+        counts = [
+            len(await slot.actor.holding.options(concurrency_group="control").remote()) for slot in pool._slots.values()
+        ]
+        return sum(counts)
+
+    before = cluster.wait(held())
     cluster.wait(forget())
+    # The calls to let go and to tell are answered in order.
+    assert cluster.wait(held()) <= before - 4
     again = cluster.run(there)
     assert again.placed_bytes > there.operands[0].array.nbytes
     there.assert_same_bits(again)

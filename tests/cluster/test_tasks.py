@@ -55,7 +55,7 @@ def run_tasks(graph: TaskGraph, operands: tuple[Operand, ...], *, map_whole: boo
                 arguments.append(results[arg.task][arg.part])
             binds.append(bind)
         groups = graph.ranges[task.range] if task.range >= 0 else (0, 0)
-        call = Call(b"", None, 1, task.kind, task.stage, groups, tuple(binds), task.parts)
+        call = Call(b"", None, 1, task.kind, task.stage, groups, tuple(binds), task.parts, task.whole_first)
         worker = Worker()
         worker.keep_plan(b"", graph.plan)
         report, *results[task.id] = worker.run(call, *arguments)

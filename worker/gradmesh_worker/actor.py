@@ -26,6 +26,9 @@ from gradmesh_worker.calls import Bind, Call, Hello, Report
 PLANS_KEPT: Final = 32
 """Plans whose buffers a worker keeps."""
 
+HELD_KEPT: Final = 1024
+"""Arrays a worker keeps mapped between calls: fetching one again costs a millisecond or two."""
+
 CANCELLED_KEPT: Final = 4096
 """Requests remembered as given up."""
 
@@ -39,11 +42,13 @@ class _Loaded:
 
 
 class Worker:
-    """The Ray actor. Its calls run one at a time; `cancel` and `watch` have threads of their own."""
+    """The Ray actor. Its calls run one at a time; `cancel`, `release` and `watch` run beside them."""
 
     def __init__(self) -> None:
         self._plans: OrderedDict[bytes, _Loaded] = OrderedDict()
         self._cancelled: OrderedDict[int, None] = OrderedDict()
+        self._held: OrderedDict[str, Any] = OrderedDict()
+        self._lock = threading.Lock()  # of what is held: `release` has another thread
         self._forever = threading.Event()
 
     def hello(self) -> Hello:
@@ -76,15 +81,16 @@ class Worker:
         begin = perf_counter()
         results: Sequence[Any] = [None] * len(call.parts)
         error: GradmeshError | None = None
-        unknown_plan = False
+        unknown = False
         try:
             self._checkpoint(call.request)
             loaded = self._load(call)
-            if loaded is None:
-                unknown_plan = True
+            given = self._hold(call.binds, arguments)
+            if loaded is None or given is None:
+                unknown = True
             else:
                 with single_threaded():
-                    results = self._run(loaded, call, arguments)
+                    results = self._run(loaded, call, given)
         except GradmeshError as raised:
             error = raised
         except MemoryError as raised:
@@ -99,7 +105,7 @@ class Worker:
                 got="".join(traceback.format_exception(raised)[-3:]).strip(),
                 remedy="please report it",
             )
-        report = Report(perf_counter() - begin, error, unknown_plan)
+        report = Report(perf_counter() - begin, error, unknown)
         return (report, *results) if call.parts else report
 
     def _run(self, loaded: _Loaded, call: Call, arguments: Sequence[Any]) -> Sequence[Any]:
@@ -109,6 +115,37 @@ class Worker:
     def _checkpoint(self, request: int) -> None:
         if request in self._cancelled:
             raise CancelledError("the request was given up")
+
+    def _hold(self, binds: Sequence[Bind], arguments: Sequence[Any]) -> list[Any] | None:
+        """One argument per bind, with those sent before; None when one of them is not here any more."""
+        sent = iter(arguments)
+        given: list[Any] = []
+        with self._lock:
+            for bind in binds:
+                if bind.held:
+                    if bind.name not in self._held:
+                        return None
+                    given.append(self._held[bind.name])
+                else:
+                    given.append(next(sent))
+                    if bind.name:
+                        self._held[bind.name] = given[-1]
+                if bind.name:
+                    self._held.move_to_end(bind.name)
+            while len(self._held) > HELD_KEPT:
+                self._held.popitem(last=False)
+        return given
+
+    def release(self, names: Sequence[str]) -> None:
+        """Let go of arguments kept by name."""
+        with self._lock:
+            for name in names:
+                self._held.pop(name, None)
+
+    def holding(self) -> tuple[str, ...]:
+        """Names of the arguments kept."""
+        with self._lock:
+            return tuple(self._held)
 
     def keep_plan(self, key: bytes, plan: Plan) -> None:
         """Take a plan in; the one unused for longest goes when there are too many."""
@@ -169,7 +206,10 @@ def _run_groups(
     loaded: _Loaded, call: Call, values: _Values, subtrees: list[Subtree], checkpoint: Callable[[], None]
 ) -> Sequence[Any]:
     first, stop = call.groups
-    result = loaded.runners[call.stage].run_groups(first, stop, values, None, checkpoint)
+    runner = loaded.runners[call.stage]
+    if call.whole_first:
+        values.update(runner.run_whole(values))
+    result = runner.run_groups(first, stop, values, None, checkpoint)
     return [result.stores[part[0]] if part else result.partials for part in call.parts]
 
 

@@ -7,7 +7,7 @@ import itertools
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import ray
@@ -128,6 +128,8 @@ class RayBackend:
         finally:
             self._counters.retries += running.retries
             self._counters.placed_bytes += running.placed_bytes
+            # What was dropped while this ran may have been taken up again by a call that was on its way.
+            self._release(self._placement.stale(running.placed.lasting_refs()))
         return outcome
 
     async def adopt(self, digest: bytes, array: np.ndarray) -> np.ndarray:
@@ -142,6 +144,13 @@ class RayBackend:
     def forget(self, digest: bytes) -> None:
         """See Backend.forget."""
         self._placement.forget(digest)
+        self._release()
+
+    def _release(self, stale: Sequence[Any] = ()) -> None:
+        """Have the workers let go of what is placed no longer."""
+        dropped = {*self._placement.take_dropped(), *stale}
+        if dropped:
+            self._pool.release([ref.hex() for ref in dropped])
 
     def _maps_whole(self) -> bool:
         if self._options.map_whole is not None:

@@ -18,11 +18,15 @@ class Bind:
             value, "gather" one of all its pieces in order, "subtrees" a list of them.
         values: value numbers.
         start: for "piece" where it begins, in elements of the value's split dim.
+        name: under this the worker keeps the argument for later calls, "" when it does not.
+        held: the worker is thought to have it by that name; it is not sent.
     """
 
     kind: Literal["values", "array", "piece", "gather", "subtrees"]
     values: tuple[int, ...] = ()
     start: int = 0
+    name: str = ""
+    held: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,7 @@ class Call:
         groups: first group and the group after the last.
         binds: what each argument is.
         parts: value numbers of each result object; () stands for subtrees.
+        whole_first: as in `tasks.Task`.
     """
 
     plan_key: bytes
@@ -48,6 +53,7 @@ class Call:
     groups: Range
     binds: tuple[Bind, ...]
     parts: tuple[tuple[int, ...], ...]
+    whole_first: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,17 +63,17 @@ class Report:
     Attributes:
         seconds: time spent in the worker, in seconds.
         error: what went wrong, None when nothing did; the other results are None then.
-        unknown_plan: the plan was not sent and the worker does not have it; nothing was run.
+        unknown: something was not sent that the worker does not have; nothing was run.
     """
 
     seconds: float
     error: GradmeshError | None = None
-    unknown_plan: bool = False
+    unknown: bool = False
 
     @property
     def well(self) -> bool:
         """Whether the other results are there."""
-        return self.error is None and not self.unknown_plan
+        return self.error is None and not self.unknown
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,7 @@ class Placed:
         whole: reference to the whole array of a value, in a list that may have to be filled.
         pieces: references to its pieces, with the first element of each.
         moved_bytes: bytes that have to be moved for this request.
+        lasting: values whose references stay good beyond this request.
         missing: what remains to be put before the request can run.
     """
 
@@ -44,7 +45,13 @@ class Placed:
     whole: dict[int, list[Ref]] = field(default_factory=dict)
     pieces: dict[int, tuple[list[Ref], list[int]]] = field(default_factory=dict)
     moved_bytes: int = 0
+    lasting: set[int] = field(default_factory=set)
     missing: list[Callable[[], None]] = field(default_factory=list)
+
+    def lasting_refs(self) -> list[Ref]:
+        """References workers may have kept by name."""
+        refs = [ref for v in self.lasting & self.whole.keys() for ref in self.whole[v]]
+        return refs + [ref for v in self.lasting & self.pieces.keys() for ref in self.pieces[v][0]]
 
     def argument(self, arg: FromInput) -> tuple[Any, Bind]:
         """What to give to a call for one of its arguments, and what it is."""
@@ -71,6 +78,7 @@ class Placement:
         self._kept: OrderedDict[Key, tuple[list[Ref], int]] = OrderedDict()
         self._adopted: dict[bytes, Ref] = {}
         self._bytes = 0
+        self._dropped: list[Ref] = []
         self._lock = Lock()
 
     @property
@@ -97,6 +105,8 @@ class Placement:
             placed.missing.append(lambda: setattr(placed, "small", (self._put(arrays), small)))
         for v in sorted((split | whole) - set(small)):
             operand = operands[v]
+            if operand.digest:
+                placed.lasting.add(v)
             if v in split and not map_whole:
                 bounds = piece_bounds(graph.plan, graph.ranges, v)
                 layout = layout_key(graph.plan, graph.ranges, v)
@@ -134,16 +144,21 @@ class Placement:
     def _keep(self, key: Key, refs: list[Ref], nbytes: int) -> None:
         with self._lock:
             if key in self._kept:
-                self._bytes -= self._kept.pop(key)[1]
+                self._drop(key)
             self._kept[key] = (refs, nbytes)
             self._bytes += nbytes
             while self._bytes > self._capacity and len(self._kept) > 1:
-                _, (_, dropped) = self._kept.popitem(last=False)
-                self._bytes -= dropped
+                self._drop(next(iter(self._kept)))
+
+    def _drop(self, key: Key) -> None:
+        refs, nbytes = self._kept.pop(key)
+        self._bytes -= nbytes
+        self._dropped.extend(refs)
 
     def adopt(self, digest: bytes, array: np.ndarray) -> Ref:
         """Put a whole array and keep it until `forget`; returns the reference. Copies."""
         ref = self._put(array)
+        self.forget(digest)
         with self._lock:
             self._adopted[digest] = ref
         return ref
@@ -151,9 +166,22 @@ class Placement:
     def forget(self, digest: bytes) -> None:
         """Drop all that was placed under a digest."""
         with self._lock:
-            self._adopted.pop(digest, None)
+            if digest in self._adopted:
+                self._dropped.append(self._adopted.pop(digest))
             for key in [key for key in self._kept if key[0] == digest]:
-                self._bytes -= self._kept.pop(key)[1]
+                self._drop(key)
+
+    def stale(self, refs: Sequence[Ref]) -> list[Ref]:
+        """Those of `refs` that are kept no longer."""
+        with self._lock:
+            current = {*self._adopted.values(), *(ref for kept, _ in self._kept.values() for ref in kept)}
+        return [ref for ref in refs if ref not in current]
+
+    def take_dropped(self) -> list[Ref]:
+        """References dropped since this was last asked."""
+        with self._lock:
+            dropped, self._dropped = self._dropped, []
+        return dropped
 
 
 def _uncut(array: np.ndarray) -> list[np.ndarray]:

@@ -41,6 +41,7 @@ class _Slot:
     completed: int = 0
     trouble: str = ""
     plans: set[bytes] = field(default_factory=set)
+    held: set[str] = field(default_factory=set)
 
 
 class Pool:
@@ -174,13 +175,27 @@ class Pool:
         """Whether a worker is thought to have a plan."""
         return plan_key in self._slots[worker].plans
 
-    def learn(self, worker: str, plan_key: bytes, *, known: bool) -> None:
-        """A worker has shown that it has a plan, or has not."""
-        plans = self._slots[worker].plans
-        if known:
-            plans.add(plan_key)
+    def holds(self, worker: str, name: str) -> bool:
+        """Whether a worker is thought to hold an argument by name."""
+        return name in self._slots[worker].held
+
+    def learn(self, worker: str, call: Call, *, unknown: bool) -> None:
+        """What a worker's answer to a call shows of what it has."""
+        slot = self._slots[worker]
+        if unknown:
+            slot.plans.clear()
+            slot.held.clear()
         else:
-            plans.discard(plan_key)
+            slot.plans.add(call.plan_key)
+            slot.held.update(bind.name for bind in call.binds if bind.name)
+
+    def release(self, names: Sequence[str]) -> None:
+        """Have the workers let go of arguments they hold by name."""
+        for slot in self._slots.values():
+            held = [name for name in names if name in slot.held]
+            slot.held.difference_update(held)
+            if held and slot.alive:
+                slot.actor.release.options(concurrency_group="control").remote(held)
 
     def cancel(self, request: int, running: dict[asyncio.Task[None], str]) -> None:
         """Stop what runs for a request.
@@ -231,6 +246,7 @@ class Pool:
                     slot.hello = await slot.actor.hello.remote()
                 slot.alive, slot.trouble, up = True, "", monotonic()
                 slot.plans.clear()
+                slot.held.clear()
                 self._tell(Joined((slot.id,)))
                 await slot.actor.watch.options(concurrency_group="watch").remote()
             except Exception as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import monotonic, perf_counter
 from typing import Any, Final
 
@@ -104,6 +104,7 @@ class _Flight:
 
     task: Task
     worker: str
+    call: Call
     refs: list[Any]
     sources: dict[str, int]  # hex of each argument's reference -> the task that made it, -1 for inputs
     placing: int  # which placing of the inputs it reads
@@ -150,7 +151,7 @@ class Running:
         self._placement = placement
         self._map_whole = map_whole
         self._patience = patience_seconds
-        self._placed = Placed()
+        self.placed = Placed()
         self._placings = 0
         self._news: asyncio.Queue[Joined | Left | tuple[_Flight, Report | BaseException]] = asyncio.Queue()
         self._flights: dict[int, _Flight] = {}
@@ -192,18 +193,18 @@ class Running:
         self._placings += 1
         if self._placings > MOST_PLACINGS:
             raise InternalError("the inputs get lost as often as they are placed", remedy="check the cluster's nodes")
-        self._placed = self._placement.find(self._graph, self._operands, map_whole=self._map_whole)
+        self.placed = self._placement.find(self._graph, self._operands, map_whole=self._map_whole)
         try:
-            if self._loaded.ref is None or self._placed.missing:
+            if self._loaded.ref is None or self.placed.missing:
                 await asyncio.to_thread(self._put)
         except Exception as error:
             raise translated(error) from error
-        self.placed_bytes += self._placed.moved_bytes
+        self.placed_bytes += self.placed.moved_bytes
 
     def _put(self) -> None:
         if self._loaded.ref is None:
             self._loaded.ref = ray.put(self._graph.plan)
-        for put in self._placed.missing:
+        for put in self.placed.missing:
             put()
 
     async def _carry_out(self) -> Outcome:
@@ -243,11 +244,17 @@ class Running:
         sources: dict[str, int] = {}
         for arg in task.args:
             if isinstance(arg, FromInput):
-                ref, bind = self._placed.argument(arg)
+                ref, bind = self.placed.argument(arg)
                 if bind.kind == "values" and bind in binds:
                     continue  # small inputs come together
                 if isinstance(ref, ray.ObjectRef):
-                    sources[ref.hex()] = -1
+                    name = ref.hex()
+                    if arg.value in self.placed.lasting:
+                        bind = replace(bind, name=name, held=self._pool.holds(worker, name))
+                    if bind.held:
+                        binds.append(bind)
+                        continue
+                    sources[name] = -1
             else:
                 ref = self._results[arg.task][arg.part]
                 values = self._graph.tasks[arg.task].parts[arg.part]
@@ -259,9 +266,19 @@ class Running:
         groups = self._graph.ranges[task.range] if task.range >= 0 else (0, 0)
         # A reference costs its reader about a millisecond: given only where the plan may be unknown.
         plan = None if self._pool.knows(worker, self._loaded.key) else [self._loaded.ref]
-        call = Call(self._loaded.key, plan, self._request, task.kind, task.stage, groups, tuple(binds), task.parts)
+        call = Call(
+            self._loaded.key,
+            plan,
+            self._request,
+            task.kind,
+            task.stage,
+            groups,
+            tuple(binds),
+            task.parts,
+            task.whole_first,
+        )
         self._time(task, worker)
-        flight = _Flight(task, worker, self._pool.submit(worker, call, arguments), sources, self._placings)
+        flight = _Flight(task, worker, call, self._pool.submit(worker, call, arguments), sources, self._placings)
         flight.follower = asyncio.create_task(self._follow(flight))
         self._flights[task.id] = flight
 
@@ -295,8 +312,8 @@ class Running:
             return []  # it was given up before
         if isinstance(outcome, Report):
             del self._flights[flight.task.id]
-            self._pool.learn(flight.worker, self._loaded.key, known=not outcome.unknown_plan)
-            if outcome.unknown_plan:
+            self._pool.learn(flight.worker, flight.call, unknown=outcome.unknown)
+            if outcome.unknown:
                 return [Lost((), flight.task.id)]
             if outcome.error is not None:
                 raise outcome.error

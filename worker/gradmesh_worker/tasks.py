@@ -6,11 +6,12 @@ range of groups of a stage, or a whole plan at once.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final, Literal, TypeAlias
 
+from gradmesh_engine.ops import primitive_of
 from gradmesh_engine.plan import Plan
 
 Range: TypeAlias = "tuple[int, int]"
@@ -27,6 +28,9 @@ RANGES_PER_WORKER: Final = 2
 
 MANY_PARTIAL_BYTES: Final = 8 << 20
 """Partials of one range above this many bytes make one range per worker the better choice."""
+
+REPEATED_ADDS: Final = 100_000.0
+"""Whole nodes of the first stage that cost less than this are run by every range: waiting for them costs more."""
 
 BUNDLE_BYTES: Final = 64 << 10
 """Values up to this size share one result object; larger ones get their own."""
@@ -100,6 +104,7 @@ class Task:
         range: index of the range, -1 for none.
         args: what is read.
         parts: value numbers each result object holds; () stands for subtrees.
+        whole_first: a range that runs the stage's whole nodes itself before its groups.
     """
 
     id: int
@@ -108,6 +113,7 @@ class Task:
     range: int
     args: tuple[Arg, ...]
     parts: tuple[tuple[int, ...], ...]
+    whole_first: bool = False
 
     @property
     def needs(self) -> tuple[int, ...]:
@@ -225,10 +231,32 @@ class _Maker:
         for index in range(len(stages) + 1):
             combines = index > 0 and bool(stages[index - 1].partials)
             whole = index < len(stages) and bool(stages[index].whole)
-            if combines or whole:
+            if combines or (whole and not self._only_repeated(index)):
                 self._whole(index, before if combines else [])
             before = self._groups(index) if index < len(stages) and stages[index].body else []
         return TaskGraph(self.plan, self.ranges, tuple(self.tasks), tuple(map(self._output, self.plan.graph.outputs)))
+
+    def _repeats(self, index: int) -> bool:
+        """Whether every range runs the whole nodes of a stage."""
+        stage = self.plan.stages[index]
+        if index > 0 or not stage.whole or not stage.body:
+            return False
+        if any(slot.dim is not None and slot.value in stage.whole_reads for slot in stage.reads):
+            return False  # a range would need both its piece and all of it
+        graph = self.plan.graph
+        return REPEATED_ADDS > sum(
+            primitive_of(node.op).cost(tuple(graph.specs[i] for i in node.inputs), node.outputs[0], dict(node.attrs))
+            + node.outputs[0].size
+            for node in (graph.nodes[i] for i in stage.whole)
+        )
+
+    def _only_repeated(self, index: int) -> bool:
+        """Whether only the stage's own ranges need what its whole nodes give."""
+        later = set(self.plan.graph.outputs)
+        for stage in self.plan.stages[index + 1 :]:
+            later.update(stage.whole_reads)
+            later.update(slot.value for slot in stage.reads)
+        return self._repeats(index) and later.isdisjoint(self.plan.stages[index].results)
 
     def _whole(self, index: int, before: Sequence[int]) -> None:
         stages = self.plan.stages
@@ -243,8 +271,12 @@ class _Maker:
     def _groups(self, index: int) -> list[int]:
         stage = self.plan.stages[index]
         parts = (((),) if stage.partials else ()) + tuple((slot.value,) for slot in stage.stores)
-        whole = self._complete_args([slot.value for slot in stage.reads if slot.dim is None])
-        split = [slot.value for slot in stage.reads if slot.dim is not None]
+        repeats = self._repeats(index)
+        here = set(stage.results) if repeats else set()
+        reads = [slot for slot in stage.reads if slot.value not in here]
+        needed = [slot.value for slot in reads if slot.dim is None] + list(stage.whole_reads if repeats else ())
+        whole = self._complete_args(dict.fromkeys(needed))
+        split = [slot.value for slot in reads if slot.dim is not None]
         # A complete value made by whole nodes may also be read slice by slice.
         whole += self._complete_args([v for v in split if v in self.complete])
         added = []
@@ -255,13 +287,13 @@ class _Maker:
                     args.append(FromInput(v, r))
                 elif v in self.pieces:
                     args.append(FromTask(*self.pieces[v][r], "piece"))
-            added.append(self._add("groups", index, r, args, parts))
+            added.append(self._add("groups", index, r, args, parts, repeats))
         for slot in stage.stores:
             part = parts.index((slot.value,))
             self.pieces[slot.value] = [(task, part) for task in added]
         return added
 
-    def _complete_args(self, values: Sequence[int]) -> list[Arg]:
+    def _complete_args(self, values: Iterable[int]) -> list[Arg]:
         args: dict[Arg, None] = {}  # in order, each once: several values may share an object
         for v in values:
             if v < len(self.plan.graph.inputs):
@@ -280,8 +312,9 @@ class _Maker:
         r: int,
         args: Sequence[Arg],
         parts: tuple[tuple[int, ...], ...],
+        whole_first: bool = False,
     ) -> int:
-        task = Task(len(self.tasks), kind, stage, r, tuple(args), parts)
+        task = Task(len(self.tasks), kind, stage, r, tuple(args), parts, whole_first)
         self.tasks.append(task)
         if kind == "whole":
             for part, values in enumerate(parts):
