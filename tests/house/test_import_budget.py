@@ -28,7 +28,17 @@ def probe() -> tuple[float, set[str]]:
 def test_import_is_quick_and_light() -> None:
     runs = [probe() for _ in range(3)]
     loaded = runs[0][1]
-    heavy = {"ray", "torch", "sklearn", "tqdm", "gradmesh_server", "gradmesh_worker", "grpc_health", "scipy.special", "scipy.sparse"}
+    heavy = {
+        "ray",
+        "torch",
+        "sklearn",
+        "tqdm",
+        "gradmesh_server",
+        "gradmesh_worker",
+        "grpc_health",
+        "scipy.special",
+        "scipy.sparse",
+    }
     assert not heavy & loaded, f"import gradmesh loads {sorted(heavy & loaded)}"
     best = min(seconds for seconds, _ in runs)
     assert best < SECONDS, f"import gradmesh takes {best:.2f} s beyond NumPy, the budget is {SECONDS} s"
