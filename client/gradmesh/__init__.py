@@ -4,6 +4,7 @@ Tensors record what is done with them; reading one evaluates it, in this process
 """
 
 # ruff: noqa: E402, I001
+from math import e, inf, nan, pi
 from typing import TYPE_CHECKING, Any
 
 from gradmesh_engine.cpu import choose_kernels
@@ -419,6 +420,7 @@ __all__ = [
     "dropout",
     "dstack",
     "dtype",
+    "e",
     "einsum",
     "empty",
     "empty_like",
@@ -466,6 +468,7 @@ __all__ = [
     "index_copy",
     "index_fill",
     "index_select",
+    "inf",
     "inference_mode",
     "initial_seed",
     "int",
@@ -523,6 +526,7 @@ __all__ = [
     "mul",
     "multiply",
     "mv",
+    "nan",
     "narrow",
     "ne",
     "neg",
@@ -538,6 +542,7 @@ __all__ = [
     "ones_like",
     "outer",
     "permute",
+    "pi",
     "pixel_shuffle",
     "pixel_unshuffle",
     "pow",

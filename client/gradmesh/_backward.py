@@ -136,6 +136,13 @@ def _seeded(
                     remedy="reduce it, for example with sum(), or pass a gradient of its shape",
                     source=user_line(),
                 )
+            if dtypes.is_complex(value.spec.dtype):
+                raise NotDifferentiableError(
+                    "grad can be implicitly created only for real scalar outputs but got "
+                    f"torch.{value.spec.dtype.name}",
+                    remedy="take its real part or abs(), or pass a gradient",
+                    source=user_line(),
+                )
             seeds.append(None)
         else:
             seeds.append(_fitting(given, value, index))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -44,11 +44,16 @@ class TraceEmitter:
         values = tuple([operand.value for operand in operands if isinstance(operand, _Handle)])
         result = emit(op.name, values, attrs)
         if isinstance(result, Value):
+            if op.name in _IDENTITIES and result.spec is values[0].spec:
+                return (operands[0],)
             return (_Handle(self, result),)
         return tuple([_Handle(self, value) for value in result])
 
 
 _EMITTER = TraceEmitter()
+
+# Primitives that do nothing when their result has their operand's spec.
+_IDENTITIES: Final = frozenset({"convert", "expand", "reshape"})
 
 
 def _pull(made: Made, cotangents: Sequence[Value | None], needs: tuple[bool, ...]) -> list[Value | None]:

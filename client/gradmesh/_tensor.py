@@ -27,7 +27,10 @@ def prune() -> None:
     live = []
     for ref in STATE.live:
         tensor = ref()
-        if tensor is not None and (tensor._value.data is None or tensor._store is not None):
+        if tensor is None:
+            continue
+        value = tensor._value if tensor._store is None else tensor._store.storage.value
+        if value.data is None:
             live.append(ref)
     STATE.live = live
     STATE.prune = max(4096, 2 * len(live))

@@ -289,222 +289,6 @@ raises can't retain_grad on Tensor that has requires_grad=False
 )
 
 program(
-    "hooks",
-    """
-x = torch.ones(2, requires_grad=True)
-seen = []
-h = x.register_hook(lambda g: g * 2)
-y = x * 3
-k = y.register_hook(lambda g: seen.append(g.tolist()))
-(y * y).sum().backward()
-print(x.grad, seen)
-h.remove()
-k.remove()
-x.grad = None
-(x * x).sum().backward()
-print(x.grad, len(seen))
-y = x * 3
-y.register_hook(lambda g: g + 1)
-z = (y * 2).sum()
-z.grad_fn.register_hook(lambda gi, go: seen.append((len(gi), len(go))))
-z.grad_fn.register_prehook(lambda go: (go[0] * 5,))
-x.grad = None
-z.backward()
-print(x.grad, seen)
-w = torch.ones(2, requires_grad=True)
-w.register_post_accumulate_grad_hook(lambda t: print('post', t.grad))
-(w * 4).sum().backward()
-fails(lambda: torch.ones(2).register_hook(print))
-fails(lambda: (w * 2).register_post_accumulate_grad_hook(print))
-""",
-    """
-tensor([36., 36.]) [[6.0, 6.0]]
-tensor([2., 2.]) 1
-tensor([33., 33.]) [[6.0, 6.0], (1, 1)]
-post tensor([4., 4.])
-raises cannot register a hook on a tensor that doesn't require gradient
-raises post accumulate grad hooks cannot be registered on non-leaf tensors
-""",
-)
-
-program(
-    "function",
-    """
-class Exp(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, i):
-        result = i.exp()
-        ctx.save_for_backward(result)
-        return result
-    @staticmethod
-    def backward(ctx, grad_output):
-        result, = ctx.saved_tensors
-        return grad_output * result
-x = torch.tensor([0., 1.], dtype=torch.float64, requires_grad=True)
-y = Exp.apply(x)
-print(y.grad_fn.name(), y.requires_grad, type(y.grad_fn).__name__)
-(y * 2).sum().backward()
-print(x.grad)
-(g,) = torch.autograd.grad(Exp.apply(x).sum(), x, create_graph=True)
-(gg,) = torch.autograd.grad(g.sum(), x)
-print(gg)
-class Mul(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, a, b, k):
-        ctx.k = k
-        ctx.save_for_backward(a, b)
-        print(ctx.needs_input_grad)
-        return a * b * k, a + b
-    @staticmethod
-    def backward(ctx, g, h):
-        a, b = ctx.saved_tensors
-        return g * b * ctx.k + h, g * a * ctx.k + h, None
-a = torch.tensor([2.], requires_grad=True)
-b = torch.tensor([3.])
-p, q = Mul.apply(a, b, 10)
-p.sum().backward()
-print(a.grad, p.grad_fn is q.grad_fn, [n for n, i in p.grad_fn.next_functions][1])
-class Bad(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, a):
-        return a * 2
-    @staticmethod
-    def backward(ctx, g):
-        return g, g
-fails(lambda: Bad.apply(a).sum().backward())
-class Wrong(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, a):
-        return a * 2
-    @staticmethod
-    def backward(ctx, g):
-        return torch.ones(5)
-fails(lambda: Wrong.apply(a).sum().backward())
-""",
-    """
-ExpBackward True ExpBackward
-tensor([2.0000, 5.4366], dtype=torch.float64)
-tensor([1.0000, 2.7183], dtype=torch.float64)
-(True, False, False)
-tensor([30.]) True None
-raises function BadBackward returned an incorrect number of gradients (expected 1, got 2)
-no error None
-""",
-)
-
-program(
-    "function_more",
-    """
-class Split(torch.autograd.Function):
-    @staticmethod
-    def forward(x):
-        return x * 2, x > 0
-    @staticmethod
-    def setup_context(ctx, inputs, output):
-        ctx.mark_non_differentiable(output[1])
-        ctx.set_materialize_grads(False)
-        ctx.save_for_backward(inputs[0])
-    @staticmethod
-    def backward(ctx, g, m):
-        print(m)
-        x, = ctx.saved_tensors
-        return g * x
-x = torch.tensor([1., -2.], requires_grad=True)
-y, m = Split.apply(x)
-print(y, m, m.requires_grad)
-y.sum().backward()
-print(x.grad)
-class Inc(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, x):
-        x.add_(1)
-        ctx.mark_dirty(x)
-        return x
-    @staticmethod
-    def backward(ctx, g):
-        return g * 10
-h = x * 1
-r = Inc.apply(h)
-print(r is h, h)
-x.grad = None
-h.sum().backward()
-print(x.grad)
-class Once(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, x):
-        ctx.save_for_backward(x)
-        return x * x
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx, g):
-        x, = ctx.saved_tensors
-        return 2 * x * g
-(g,) = torch.autograd.grad(Once.apply(x).sum(), x, create_graph=True)
-print(g.detach())
-fails(lambda: g.sum().backward())
-""",
-    """
-tensor([ 2., -4.], grad_fn=<SplitBackward>) tensor([ True, False]) False
-None
-tensor([ 1., -2.])
-True tensor([ 2., -1.], grad_fn=<IncBackward>)
-tensor([10., 10.])
-tensor([ 2., -4.])
-raises element 0 of tensors does not require grad and does not have a grad_fn
-""",
-)
-
-program(
-    "modes",
-    """
-x = torch.ones(1, requires_grad=True)
-@torch.no_grad()
-def f():
-    return x * 2
-print(f().requires_grad, torch.is_grad_enabled())
-with torch.no_grad():
-    with torch.enable_grad():
-        print((x * 2).requires_grad)
-    print((x * 2).requires_grad)
-with torch.set_grad_enabled(False):
-    print((x * 2).requires_grad)
-torch.set_grad_enabled(False)
-print((x * 2).requires_grad)
-torch.set_grad_enabled(True)
-with torch.inference_mode():
-    y = x * 2
-    print(y.requires_grad, y.is_inference(), torch.is_inference_mode_enabled())
-fails(lambda: y.add_(1), 60)
-fails(lambda: (y * x), 60)
-fails(lambda: y.requires_grad_(), 60)
-@torch.no_grad
-def g():
-    return torch.is_grad_enabled()
-print(g(), torch.is_grad_enabled())
-@torch.no_grad()
-def gen():
-    yield torch.is_grad_enabled()
-    yield torch.is_grad_enabled()
-for v in gen():
-    print(v, torch.is_grad_enabled())
-""",
-    """
-False True
-True
-False
-False
-False
-False True True
-raises Inplace update to inference tensor outside InferenceMode is
-raises Inference tensors cannot be saved for backward. Please do no
-raises Setting requires_grad=True on inference tensor outside Infer
-False True
-False True
-False True
-""",
-)
-
-program(
     "training",
     """
 x = torch.arange(8.).reshape(4, 2) / 8
@@ -595,5 +379,131 @@ tensor(10.)
 tensor(16.) tensor(16.)
 tensor(12., grad_fn=<MulBackward0>)
 tensor(88.)
+""",
+)
+
+program(
+    "leaf_root",
+    """
+x = torch.tensor(2., requires_grad=True)
+x.backward()
+print(x.grad)
+y = torch.tensor([1., 2.], requires_grad=True)
+y.backward(torch.tensor([3., 4.]))
+print(y.grad)
+z = (y * 2).sum()
+print(torch.autograd.grad(z, z))
+z = (y * 2).sum()
+z.backward(inputs=[y, x])
+print(y.grad, x.grad)
+a = y * 2
+b = y * 3
+torch.autograd.backward([a, b], [torch.ones(2), torch.ones(2)])
+print(y.grad)
+torch.autograd.backward([(y * y).sum(), y.sum()])
+print(y.grad)
+print(torch.autograd.grad((y * y).sum(), [y, y]))
+""",
+    """
+tensor(1.)
+tensor([3., 4.])
+(tensor(1.),)
+tensor([5., 6.]) tensor(1.)
+tensor([10., 11.])
+tensor([13., 16.])
+(tensor([2., 4.]), tensor([2., 4.]))
+""",
+)
+
+program(
+    "pending_leaves",
+    """
+w = (torch.ones(3) * 2).requires_grad_()
+print(w.is_leaf, w.grad_fn)
+loss = (w * w).sum()
+loss.backward()
+print(w.grad, loss, w)
+u = torch.ones(3) * 4
+d = u.detach()
+u.requires_grad_()
+(u * d).sum().backward()
+print(u.grad, d.requires_grad)
+k = torch.zeros(2)
+v = k[0]
+v.requires_grad_()
+print(k.requires_grad, v.is_leaf, v.requires_grad)
+(v * 5).backward()
+print(v.grad)
+""",
+    """
+True None
+tensor([4., 4., 4.]) tensor(12., grad_fn=<SumBackward0>) tensor([2., 2., 2.], requires_grad=True)
+tensor([4., 4., 4.]) False
+False True True
+tensor(5.)
+""",
+)
+
+program(
+    "version_of_leaves",
+    """
+w = torch.ones(2, requires_grad=True)
+h = (w * 2).sum()
+g = (w * w).sum()
+with torch.no_grad():
+    w.mul_(3)
+h.backward()
+print(w.grad)
+fails(lambda: g.backward(), 100)
+w.grad = None
+(w * w).sum().backward()
+print(w.grad)
+""",
+    """
+tensor([2., 2.])
+raises one of the variables needed for gradient computation has been modified by an inplace operation: [tor
+tensor([6., 6.])
+""",
+)
+
+program(
+    "broadcast_grads",
+    """
+a = torch.ones(3, 1, requires_grad=True)
+b = torch.ones(4, requires_grad=True)
+(a * b * torch.arange(12.).reshape(3, 4)).sum().backward()
+print(a.grad, b.grad)
+s = torch.tensor(2., requires_grad=True)
+(s * torch.ones(2, 2)).sum().backward()
+print(s.grad)
+i = torch.tensor([1, 2])
+x = torch.ones(2, requires_grad=True)
+(x * i).sum().backward()
+print(x.grad, (x * i).dtype)
+h = torch.ones(2, dtype=torch.float64, requires_grad=True)
+(h * x).sum().backward()
+print(h.grad, x.grad.dtype)
+""",
+    """
+tensor([[ 6.],
+        [22.],
+        [38.]]) tensor([12., 15., 18., 21.])
+tensor(4.)
+tensor([1., 2.]) torch.float32
+tensor([1., 1.], dtype=torch.float64) torch.float32
+""",
+)
+
+program(
+    "complex_scalar",
+    """
+z = torch.tensor(1. + 2j, requires_grad=True)
+fails(lambda: (z * z).backward())
+(z * z.conj()).real.backward()
+print(z.grad)
+""",
+    """
+raises grad can be implicitly created only for real scalar outputs but got torch.complex64
+tensor(2.+4.j)
 """,
 )

@@ -443,3 +443,102 @@ raises one of the variables needed for gradient computation has been modified by
 tensor([1., 1.])
 """,
 )
+
+program(
+    "iterate_and_contain",
+    """
+x = torch.arange(6.).reshape(3, 2)
+for row in x:
+    row.mul_(2)
+print(x)
+x[1:][0][1] = 50
+print(x)
+a, b, c = x
+b.zero_()
+print(x)
+y = x.view(2, 3)
+y[0] += 1
+print(x, y)
+z = x.permute(1, 0)[0]
+z -= 5
+print(x)
+e = x[:, :1].expand(3, 2)
+print(e)
+x.t_() if False else None
+w = x.clone()
+w[0, 0] = -1
+print(x[0, 0], w[0, 0])
+u = x.unsqueeze(1).squeeze(1)
+u[2, 1] = 77
+print(x)
+c1, c2 = x.chunk(2, 1)
+c2.fill_(3)
+print(x)
+n = x.narrow(0, 1, 2)
+n.copy_(torch.zeros(2, 2))
+print(x, n._version, x._version)
+x.flatten()[0] = 9
+print(x[0, 0])
+""",
+    """
+tensor([[ 0.,  2.],
+        [ 4.,  6.],
+        [ 8., 10.]])
+tensor([[ 0.,  2.],
+        [ 4., 50.],
+        [ 8., 10.]])
+tensor([[ 0.,  2.],
+        [ 0.,  0.],
+        [ 8., 10.]])
+tensor([[ 1.,  3.],
+        [ 1.,  0.],
+        [ 8., 10.]]) tensor([[ 1.,  3.,  1.],
+        [ 0.,  8., 10.]])
+tensor([[-4.,  3.],
+        [-4.,  0.],
+        [ 3., 10.]])
+tensor([[-4., -4.],
+        [-4., -4.],
+        [ 3.,  3.]])
+tensor(-4.) tensor(-1.)
+tensor([[-4.,  3.],
+        [-4.,  0.],
+        [ 3., 77.]])
+tensor([[-4.,  3.],
+        [-4.,  3.],
+        [ 3.,  3.]])
+tensor([[-4.,  3.],
+        [ 0.,  0.],
+        [ 0.,  0.]]) 11 11
+tensor(9.)
+""",
+)
+
+program(
+    "no_grad_state",
+    """
+w = torch.tensor([1., 2.], requires_grad=True)
+h = w * 3
+with torch.no_grad():
+    h.mul_(2)
+print(h, h.requires_grad, h.grad_fn is not None)
+h.sum().backward()
+print(w.grad)
+with torch.no_grad():
+    v = w[:1]
+with torch.no_grad():
+    w[0] = 10
+    w[1:].fill_(20)
+print(w, v.tolist(), w.requires_grad, w.is_leaf)
+with torch.no_grad():
+    for p in [w]:
+        p.copy_(torch.tensor([7., 8.]))
+print(w, v.tolist())
+""",
+    """
+tensor([ 6., 12.], grad_fn=<MulBackward0>) True True
+tensor([3., 3.])
+tensor([10., 20.], requires_grad=True) [10.0] True True
+tensor([7., 8.], requires_grad=True) [7.0]
+""",
+)

@@ -9,9 +9,9 @@ from types import ModuleType
 import pytest
 
 import gradmesh
-from tests.client import programs_autograd, programs_tensors
+from tests.client import programs_autograd, programs_functions, programs_tensors
 
-PROGRAMS = programs_autograd.PROGRAMS | programs_tensors.PROGRAMS
+PROGRAMS = programs_autograd.PROGRAMS | programs_functions.PROGRAMS | programs_tensors.PROGRAMS
 
 
 def printed(code: str, library: ModuleType) -> str:
