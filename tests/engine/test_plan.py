@@ -133,3 +133,17 @@ def test_plan_is_a_function_of_the_graph_alone() -> None:
     graph, _, wrt = random_graph(3)
     query = Query((graph.outputs[0],), tuple(wrt), (False,))
     assert compile_query(graph, query).plan == compile_query(graph, query).plan
+
+
+def test_a_loss_is_reduced_where_its_operands_are_wanted(small_blocks: None) -> None:
+    """A count all gradients wait for must not tear the forward pass from the backward one."""
+    m = Maker()
+    x, w, mask = m.input((96, 4)), m.input((4, 3)), m.input((96, 3), "bool")
+    h = m("tanh", m("contract", x, w, spec="ij,jk->ik"))
+    count = m("reduce_sum", m("convert", mask, dtype="float64"), dims=(0, 1))
+    weight = m("div", m("full", value=1.0, shape=(), dtype="float64"), count)
+    loss = m("reduce_sum", m("mul", m("keep", m("mul", h, h), mask), weight), dims=(0, 1))
+    program = compile_query(m.graph(loss), Query((loss,), (w,), (False,)))
+    stages = [stage for stage in program.plan.stages if stage.body]
+    assert len(stages) == 2 and not any(stage.stores for stage in stages), plan_text(program.plan)
+    assert len(stages[0].partials) == 1 and len(stages[1].partials) == 2

@@ -8,7 +8,7 @@ stored otherwise.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -22,6 +22,9 @@ RECOMPUTE_COST: Final = 12.0
 
 READ_COST: Final = 4.0
 """Adds per element that keeping and reading an operand of such a chain counts for."""
+
+
+_NEVER: Final = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -155,31 +158,86 @@ def _slot(graph: Graph, value: int, dim: int | None, length: int) -> Slot:
     return Slot(value, dim, 1 if dim is None else graph.specs[value].shape[dim] // length)
 
 
-def _homes(
-    graph: Graph, governing: Sequence[Factor | None], level: Sequence[int], is_split: Sequence[bool]
-) -> list[int]:
+def _homes(graph: Graph, governing: Sequence[Factor | None], level: list[int], is_split: Sequence[bool]) -> list[int]:
     """The stage of every node: the first that can run it or, for split values, the first that needs it.
 
-    A split value made later than it could be need not be stored until then.
+    A split value made later than it could be need not be stored until then. A reduction no split node
+    waits for, a loss say, goes where its operands are wanted anyway. `level` is brought up to date.
     """
     first = len(graph.inputs)
-    never = len(graph.nodes) + 1
-    need = [never] * len(graph.specs)
+    placed = {index: level[first + index] - 1 for index, factor in enumerate(governing) if _reduces(factor)}
+    last = max(placed.values(), default=0)
+    free = {index for index in _free_reductions(graph, governing) if placed[index] < last}
+    need = _needs(graph, governing, level, is_split, {i: at for i, at in placed.items() if i not in free})
+    if free:
+        wanted = list(need)
+        for index, node in enumerate(graph.nodes):
+            operands = [wanted[i] for i in node.inputs if is_split[i] and wanted[i] != _NEVER]
+            if index in free:
+                placed[index] = max([placed[index], *operands])
+                level[first + index] = placed[index] + 1
+            elif is_split[first + index]:
+                if wanted[first + index] == _NEVER:
+                    wanted[first + index] = max([level[first + index], *operands])
+            elif not _reduces(governing[index]):
+                # Whole nodes behind a reduction that moved move along.
+                ready = [level[i] + is_split[i] for i in node.inputs]
+                level[first + index] = max([level[first + index], *ready])
+        need = _needs(graph, governing, level, is_split, placed)
+    homes = []
+    for index in range(len(graph.nodes)):
+        value = first + index
+        if index in placed:
+            homes.append(placed[index])
+        elif is_split[value]:
+            homes.append(max(level[value], need[value] if need[value] != _NEVER else 0))
+        else:
+            homes.append(level[value])
+    return homes
+
+
+def _needs(
+    graph: Graph,
+    governing: Sequence[Factor | None],
+    level: Sequence[int],
+    is_split: Sequence[bool],
+    placed: Mapping[int, int],
+) -> list[int]:
+    """For every value the first stage whose nodes use it; reductions that are not placed do not count."""
+    first = len(graph.inputs)
+    need = [_NEVER] * len(graph.specs)
     for value in graph.outputs:
         need[value] = level[value]
-    home = [0] * len(graph.nodes)
     for index in range(len(graph.nodes) - 1, -1, -1):
         value = first + index
         if _reduces(governing[index]):
-            home[index] = level[value] - 1
+            if index not in placed:
+                continue
+            at = placed[index]
         elif is_split[value]:
-            home[index] = max(level[value], need[value] if need[value] != never else 0)
+            if need[value] == _NEVER:
+                continue
+            at = max(level[value], need[value])
         else:
-            home[index] = level[value]
-        at = home[index] if governing[index] is not None else home[index] - 1
+            at = level[value] - 1
         for i in graph.nodes[index].inputs:
             need[i] = min(need[i], max(at, 0))
-    return home
+    return need
+
+
+def _free_reductions(graph: Graph, governing: Sequence[Factor | None]) -> set[int]:
+    """The reductions no split node depends on."""
+    first = len(graph.inputs)
+    awaited = [False] * len(graph.specs)
+    free = set()
+    for index in range(len(graph.nodes) - 1, -1, -1):
+        factor = governing[index]
+        if _reduces(factor) and not awaited[first + index]:
+            free.add(index)
+        if awaited[first + index] or factor is not None:
+            for i in graph.nodes[index].inputs:
+                awaited[i] = True
+    return free
 
 
 def _reduces(factor: Factor | None) -> bool:

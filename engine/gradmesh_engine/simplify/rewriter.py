@@ -16,6 +16,7 @@ class Rewriter:
 
     def __init__(self, graph: Graph, rules: Mapping[str, Rule]) -> None:
         self.builder = Builder(graph.inputs)
+        self.number = len(graph.inputs)  # of the value being re-emitted, in the old graph
         values = [self.builder.value(i) for i in range(len(graph.inputs))]
         for node in graph.nodes:
             self.builder.origin = node.origin
@@ -26,6 +27,7 @@ class Rewriter:
                 inputs = tuple(v.id for v in operands)
                 value = self.builder.append(node.op, inputs, node.attrs, node.outputs[0])
             values.append(value)
+            self.number += 1
         self.graph = self.builder.build([values[i] for i in graph.outputs], graph.sources)
 
     def maker(self, value: V) -> Node | None:

@@ -7,6 +7,7 @@ reassociation of a product; 16-bit floats and integers are left alone.
 
 from __future__ import annotations
 
+import cmath
 from collections.abc import Sequence
 from typing import Final
 
@@ -16,8 +17,27 @@ from gradmesh_engine.graph import Graph, Node
 from gradmesh_engine.ops import primitive_of
 from gradmesh_engine.simplify.rewriter import Rewriter, Rule
 
-_LINEAR: Final = frozenset({"mul", "neg", "keep", "reduce_sum", "contract", "permute", "reshape", "add", "sub", "div"})
-"""Ops a scalar factor of an operand may pass through."""
+_LINEAR: Final[dict[str, tuple[int, ...]]] = {
+    "mul": (0, 1),
+    "contract": (0, 1),
+    "add": (0, 1),
+    "sub": (0, 1),
+    "neg": (0,),
+    "div": (0,),
+    "keep": (0,),
+    "reduce_sum": (0,),
+    "permute": (0,),
+    "reshape": (0,),
+    "expand": (0,),
+    "take": (0,),
+    "gather": (0,),
+    "put_add": (1,),
+    "put_along_add": (1,),
+}
+"""The operands whose scalar factor may pass through an op."""
+
+_SPARSE: Final = frozenset({"keep", "put_add", "put_along_add"})
+"""Ops that give zeros of their own: those stay zero only under a factor known to be finite."""
 
 
 class _Scalars:
@@ -84,14 +104,21 @@ class _Scalars:
             return None
         return primitive_of("mul")(primitive_of(node.op)(ra, rb), _expanded(sa, ra))
 
-    def first_operand(self, rw: Rewriter, node: Node, operands: Sequence[V]) -> V | None:
-        """Ops linear in their first operand: keep, div, layout changes, sums."""
-        if not _applies(operands[0]):
+    def one_operand(self, rw: Rewriter, node: Node, operands: Sequence[V]) -> V | None:
+        """Ops linear in one operand: masks, layout changes, sums, picking and putting elements."""
+        (position,) = _LINEAR[node.op]
+        given = operands[position]
+        if not _applies(given) or (node.op == "expand" and not self._absorbed[rw.number]):
             return None
-        scalar, rest = self.factors(rw, operands[0], node.inputs[0])
-        if scalar is None or rest is None:
+        scalar, rest = self.factors(rw, given, node.inputs[position])
+        if scalar is None:
             return None
-        result = primitive_of(node.op)(rest, *operands[1:], **dict(node.attrs))
+        if rest is None:
+            return None
+        if node.op in _SPARSE and not _finite(rw.constant_of(scalar)):
+            return None
+        changed = [rest if i == position else v for i, v in enumerate(operands)]
+        result = primitive_of(node.op)(*changed, **dict(node.attrs))
         return primitive_of("mul")(result, _expanded(scalar, result))
 
     def contract(self, rw: Rewriter, node: Node, operands: Sequence[V]) -> V | None:
@@ -111,7 +138,7 @@ def _absorbed(graph: Graph) -> list[bool]:
     for node in graph.nodes:
         for position, value in enumerate(node.inputs):
             uses[value] += 1
-            if node.op not in _LINEAR or (node.op in ("div", "keep") and position):
+            if position not in _LINEAR.get(node.op, ()):
                 passes[value] = False
     for value in graph.outputs:
         uses[value] += 1
@@ -121,6 +148,10 @@ def _absorbed(graph: Graph) -> list[bool]:
 
 def _applies(value: V) -> bool:
     return value.ndim > 0 and dtypes.is_differentiable(value.dtype) and not dtypes.is_half(value.dtype)
+
+
+def _finite(number: complex | None) -> bool:
+    return number is not None and cmath.isfinite(number)
 
 
 def _times(a: V | None, b: V | None) -> V:
@@ -142,16 +173,12 @@ def _expanded(scalar: V, like: V) -> V:
 def scalars(graph: Graph) -> Graph:
     """Scalar factors moved outwards."""
     rules = _Scalars(graph)
-    table: dict[str, Rule] = {
+    table: dict[str, Rule] = {op: rules.one_operand for op, operands in _LINEAR.items() if len(operands) == 1}
+    table |= {
         "mul": rules.mul,
         "neg": rules.neg,
         "add": rules.sum_of,
         "sub": rules.sum_of,
-        "keep": rules.first_operand,
-        "div": rules.first_operand,
-        "reduce_sum": rules.first_operand,
-        "permute": rules.first_operand,
-        "reshape": rules.first_operand,
         "contract": rules.contract,
     }
     return Rewriter(graph, table).graph
