@@ -6,7 +6,7 @@ import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from gradmesh._hooks import NodeHooks, RemovableHandle
+from gradmesh._hooks import NodeHooks, RemovableHandle, node_hooks
 from gradmesh._leaf import Edge, Leaf
 from gradmesh._skeleton import Bone
 from gradmesh._value import Bundle, Made, Value, source_of, user_line
@@ -71,11 +71,11 @@ class Node:
 
     def register_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
         """Call `hook(grad_inputs, grad_outputs)` after the node ran; what it returns replaces grad_inputs."""
-        return RemovableHandle.into(_hooks_of(self._made).post, hook)
+        return RemovableHandle.into(node_hooks(self._made).post, hook)
 
     def register_prehook(self, hook: Callable[..., Any]) -> RemovableHandle:
         """Call `hook(grad_outputs)` before the node runs; what it returns replaces grad_outputs."""
-        return RemovableHandle.into(_hooks_of(self._made).pre, hook)
+        return RemovableHandle.into(node_hooks(self._made).pre, hook)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} object at {id(self._made):#x}>"
@@ -143,13 +143,6 @@ def _leaf_hooks(leaf: Leaf) -> NodeHooks:
     if leaf.node_hooks is None:
         leaf.node_hooks = NodeHooks()
     hooks: NodeHooks = leaf.node_hooks
-    return hooks
-
-
-def _hooks_of(made: Made) -> NodeHooks:
-    if made.hooks is None:
-        made.hooks = NodeHooks()
-    hooks: NodeHooks = made.hooks
     return hooks
 
 

@@ -447,8 +447,3 @@ class Tensor(TensorMethods):
 
 def _restore(array: np.ndarray, requires_grad: bool) -> Tensor:
     return Tensor(known(array)).requires_grad_(requires_grad)
-
-
-def from_array(array: np.ndarray) -> Tensor:
-    """A tensor with this content. The array must not be written to afterwards: it becomes read-only."""
-    return Tensor(known(array))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -59,8 +58,3 @@ def scalar(value: complex, dtype: np.dtype) -> Tensor:
     # -0.0 equals 0.0, and NaN nothing, so neither is looked up.
     array = _scalar(value, type(value).__name__, dtype) if value else np.array(value, dtype)
     return _tensor.Tensor(Value(spec_of((), dtype), array))
-
-
-def record_on(op: str, tensors: Sequence[Tensor], attrs: dict[str, Any]) -> Any:
-    """`record` for operands and attributes that are at hand as containers."""
-    return record(op, *tensors, **attrs)
