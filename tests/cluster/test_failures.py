@@ -212,6 +212,24 @@ def test_a_lost_piece_of_an_earlier_stage_is_made_again(cluster: Harness, monkey
     assert sum(stage.retries for stage in outcome.stages) >= 2
 
 
+def test_what_a_worker_has_forgotten_is_sent_again(cluster: Harness) -> None:
+    """The coordinator's idea of what workers hold may be wrong; that costs a round trip, no more."""
+    there = make(logistic(255_000))
+    pool: Any = cluster.backend._pool
+    for slot in pool._slots.values():
+        slot.plans.add(there.program.key)
+    there.assert_same_bits(cluster.run(there))
+
+    async def forget() -> None:
+        for slot in pool._slots.values():
+            await slot.actor.release.options(concurrency_group="control").remote(sorted(slot.held))
+
+    cluster.wait(forget())
+    again = cluster.run(there)
+    there.assert_same_bits(again)
+    assert again.placed_bytes < 1000
+
+
 def test_a_closed_backend_says_so() -> None:
     backend = RayBackend(workers=1)
     assert not backend.ready

@@ -129,11 +129,19 @@ def worker_environment() -> dict[str, str]:
         "OPENBLAS_NUM_THREADS": "1",
         "OMP_NUM_THREADS": "1",
     }
-    for library in threadpool_info():
-        if library["internal_api"] == "openblas" and library.get("architecture"):
-            environment["OPENBLAS_CORETYPE"] = library["architecture"]
-            break
+    kernels = numpy_kernels()
+    if kernels:
+        environment["OPENBLAS_CORETYPE"] = kernels
     return environment
+
+
+def numpy_kernels() -> str:
+    """The OpenBLAS kernels NumPy uses in this process, "" when it uses another library."""
+    for library in threadpool_info():
+        # SciPy brings a library of its own, which may have been loaded under another setting.
+        if library["internal_api"] == "openblas" and "numpy" in library["filepath"]:
+            return str(library.get("architecture", ""))
+    return ""
 
 
 def _temporary_folder() -> str:
