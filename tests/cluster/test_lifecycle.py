@@ -59,15 +59,22 @@ SERVE = """
 """
 
 
+def without_ray() -> dict[str, str]:
+    """The environment without what a cluster of this process has put there."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+
+
 @contextmanager
 def coordinator(workers: int, address: str = "", **environment: str) -> Iterator[tuple[Any, dict[str, Any]]]:
     """A process with a backend, and what it says of itself; it stops when its standard input is closed."""
+    # What a cluster of this process has set is none of the other's.
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     process = subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(SERVE), str(workers), address],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONPATH": FOLDERS, **environment},
+        env={**inherited, "PYTHONPATH": FOLDERS, **environment},
     )
     assert process.stdin is not None and process.stdout is not None
     try:
@@ -163,7 +170,7 @@ def head(folder: Path, cpus: int) -> Iterator[tuple[str, str]]:
             "--include-dashboard=false", f"--node-ip-address={LOOPBACK}", f"--port={port}", f"--num-cpus={cpus}",
             f"--temp-dir={folder}", f"--object-store-memory={256 << 20}",
         ],
-        env={**os.environ, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token},
+        env={**without_ray(), "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )  # fmt: skip
