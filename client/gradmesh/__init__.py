@@ -312,6 +312,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
+
 def __getattr__(name: str) -> Any:
     # grpc is loaded only where a service is used.
     if name in ("RemoteSession", "connect"):

@@ -77,7 +77,12 @@ def is_half(dtype: np.dtype) -> bool:
 
 
 _REAL_OF: Final[dict[np.dtype, np.dtype]] = {complex64: float32, complex128: float64}
-_COMPLEX_OF: Final[dict[np.dtype, np.dtype]] = {float16: complex64, bfloat16: complex64, float32: complex64, float64: complex128}
+_COMPLEX_OF: Final[dict[np.dtype, np.dtype]] = {
+    float16: complex64,
+    bfloat16: complex64,
+    float32: complex64,
+    float64: complex128,
+}
 
 
 def real_of(dtype: np.dtype) -> np.dtype:
