@@ -22,7 +22,7 @@ demo: $(READY) ## Serve with two workers, run the tutorial, train on digits, spl
 	$(BIN)/python examples/demo.py
 
 test: $(READY) ## Every test; those that compare with torch run when it is installed.
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 lint: $(READY)
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
