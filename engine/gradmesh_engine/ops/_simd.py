@@ -51,3 +51,19 @@ def log1p(spec: TensorSpec) -> Callable[..., Any]:
         np.add(out, lost, out=out)
 
     return run
+
+
+def log1p_unit(spec: TensorSpec) -> Callable[..., Any]:
+    """The same for x from 0 to 1, where the correction need not be divided by u; `out` may be `x`."""
+    if HAS_VECTOR_LOG1P or spec.dtype not in (dtypes.float32, dtypes.float64):
+        return np.log1p
+    u, excess = np.empty(spec.shape, spec.dtype), np.empty(spec.shape, spec.dtype)
+
+    def run(x: np.ndarray, out: np.ndarray) -> None:
+        np.add(x, 1, out=u)
+        np.subtract(u, 1, out=excess)
+        np.subtract(excess, x, out=excess)
+        np.log(u, out=out)
+        np.subtract(out, excess, out=out)
+
+    return run

@@ -76,7 +76,7 @@ log10 = pointwise(
 @in_float32
 def _log1pexp_kernel(site: Site) -> Run:
     high = np.empty(site.out.shape, site.out.dtype)
-    log1p = _simd.log1p(site.out)
+    log1p = _simd.log1p_unit(site.out)
 
     def run(x: np.ndarray, out: np.ndarray) -> None:
         # max(x, 0) + log1p(exp(-|x|)) neither overflows nor loses small values.
