@@ -147,15 +147,14 @@ def bench_latency(rounds: int) -> Line:
     )  # fmt: skip
 
 
-def show(lines: list[Line]) -> None:
-    """Print the table."""
-    print(f"{'':46}{'gradmesh':>12}{'peer':>12}  {'':15}{'ratio':>7}  goal")
-    for line in lines:
-        peer = "-" if line.peer is None else f"{line.peer:.2f} {line.unit}"
-        ratio = "-" if line.ratio is None else f"{line.ratio:.2f}x"
-        verdict = {True: "met", False: "MISSED", None: "no peer"}[line.met]
-        ours = f"{line.gradmesh:.2f} {line.unit}"
-        print(f"{line.what:46}{ours:>12}{peer:>12}  {line.peer_name:15}{ratio:>7}  {line.goal} {verdict}")
+def show(line: Line) -> Line:
+    """Print a line of the table."""
+    peer = "-" if line.peer is None else f"{line.peer:.2f} {line.unit}"
+    ratio = "-" if line.ratio is None else f"{line.ratio:.2f}x"
+    verdict = {True: "met", False: "MISSED", None: "no peer"}[line.met]
+    ours = f"{line.gradmesh:.2f} {line.unit}"
+    print(f"{line.what:46}{ours:>12}{peer:>12}  {line.peer_name:15}{ratio:>7}  {line.goal} {verdict}", flush=True)
+    return line
 
 
 def main() -> int:
@@ -172,13 +171,13 @@ def main() -> int:
         print("PyTorch is not installed, so there is nothing to compare with (`make oracle` installs it).")
 
     lines: list[Line] = []
+    print(f"{'':46}{'gradmesh':>12}{'peer':>12}  {'':15}{'ratio':>7}  goal", flush=True)
     for name, goal in (("pointwise", 3.0), ("logistic", 1.5)):
         if options.only in (None, name):
-            lines.append(bench_speed(name, goal, options.rounds, torch))
-            lines.append(bench_memory(name, 64, torch))
+            lines.append(show(bench_speed(name, goal, options.rounds, torch)))
+            lines.append(show(bench_memory(name, 64, torch)))
     if options.only in (None, "latency"):
-        lines.append(bench_latency(options.calls))
-    show(lines)
+        lines.append(show(bench_latency(options.calls)))
     options.json.parent.mkdir(parents=True, exist_ok=True)
     about = {
         "python": platform.python_version(),
