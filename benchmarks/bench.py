@@ -184,6 +184,7 @@ def main() -> int:
         "numpy": np.__version__,
         "torch": None if torch is None else torch.__version__,
         "machine": platform.machine(),
+        "avx512": "avx512f" in Path("/proc/cpuinfo").read_text(),  # NumPy's exp, tanh and log1p differ by it
         "openblas_coretype": os.environ.get("OPENBLAS_CORETYPE", ""),
     }
     options.json.write_text(json.dumps({"about": about, "lines": [asdict(line) for line in lines]}, indent=1) + "\n")
