@@ -200,13 +200,13 @@ class BlobServicer(blob_grpc.BlobServiceServicer):
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(idle) as patience:
-                spec, digest = self._header(await context.read())
+                spec, digest, keep = self._header(await context.read())
                 if digest in self._blobs:
                     return blob_pb.UploadResponse(digest=digest)
                 self._blobs.begin(spec.nbytes)
                 finished = False
                 try:
-                    content = _Receiver(spec, digest)
+                    content = _Receiver(spec, digest, keep)
                     pending: asyncio.Future[None] | None = None
                     while (part := await context.read()) is not grpc.aio.EOF:
                         patience.reschedule(loop.time() + idle)
@@ -223,10 +223,11 @@ class BlobServicer(blob_grpc.BlobServiceServicer):
                         await pending
                     patience.reschedule(None)
                     array = await loop.run_in_executor(self._pool, content.finish)
-                    name = digest or new_handle()
-                    if self._backend is not None and array.nbytes >= self._config.adopt_bytes:
+                    name = content.digest() if keep else new_handle()
+                    shared = self._backend is not None and array.nbytes >= self._config.adopt_bytes
+                    if shared and name not in self._blobs:
                         array = await self._adopt(name, array, content)
-                    self._blobs.finish(name, array, once=not digest)
+                    self._blobs.finish(name, array, once=not keep)
                     finished = True
                 finally:
                     if not finished:
@@ -237,7 +238,7 @@ class BlobServicer(blob_grpc.BlobServiceServicer):
             raise DeadlineError(
                 f"the upload paused for more than {idle:g} s", remedy="send the chunks without a pause"
             ) from None
-        return blob_pb.UploadResponse(digest=name) if digest else blob_pb.UploadResponse(handle=name)
+        return blob_pb.UploadResponse(digest=name) if keep else blob_pb.UploadResponse(handle=name)
 
     async def _adopt(self, name: bytes, array: np.ndarray, content: _Receiver) -> np.ndarray:
         """Let the backend take the content over, and drop the copy that was received."""
@@ -245,8 +246,8 @@ class BlobServicer(blob_grpc.BlobServiceServicer):
         content.release()
         return await self._backend.adopt(name, array)
 
-    def _header(self, part: Any) -> tuple[TensorSpec, bytes]:
-        """Spec and digest an upload announces; b"" for a tensor of one use."""
+    def _header(self, part: Any) -> tuple[TensorSpec, bytes, bool]:
+        """Spec and digest an upload announces, b"" for none, and whether it is kept under its digest."""
         if self._admission.draining:
             raise UnavailableError("the server is stopping", remedy="try again at another server, or later")
         if part is grpc.aio.EOF or part.WhichOneof("part") != "header":
@@ -269,7 +270,7 @@ class BlobServicer(blob_grpc.BlobServiceServicer):
             )
         if header.digest:
             check_name(header.digest, "digest")
-        return spec, header.digest
+        return spec, header.digest, bool(header.digest) or header.content_addressed
 
     async def Download(
         self, request: blob_pb.DownloadRequest, context: _Context[Any, Any]
@@ -301,13 +302,13 @@ class BlobServicer(blob_grpc.BlobServiceServicer):
 class _Receiver:
     """The bytes of one upload as they come in."""
 
-    def __init__(self, spec: TensorSpec, digest: bytes) -> None:
+    def __init__(self, spec: TensorSpec, digest: bytes, keep: bool) -> None:
         self._spec = spec
         self._digest = digest
         self._announced = 0
         self._stored = 0
         self._buffer: np.ndarray | None = np.empty(spec.nbytes, np.uint8)
-        self._hasher = hashlib.blake2b(encode_spec(spec), digest_size=DIGEST_BYTES) if digest else None
+        self._hasher = hashlib.blake2b(encode_spec(spec), digest_size=DIGEST_BYTES) if keep else None
 
     def expect(self, count: int) -> None:
         """Raises LengthError when `count` more bytes would be too many."""
@@ -338,15 +339,20 @@ class _Receiver:
                 got=f"{self._stored} bytes",
                 remedy="send the whole tensor",
             )
-        if self._hasher is not None and self._hasher.digest() != self._digest:
+        if self._digest and self.digest() != self._digest:
             raise DigestMismatchError(
                 "an upload's content does not hash to its digest",
                 expected=self._digest.hex(),
-                got=self._hasher.hexdigest(),
+                got=self.digest().hex(),
                 remedy="make the digest over dtype, shape and little-endian C-order bytes",
             )
         assert self._buffer is not None
         return _codec.array_over(self._buffer, self._spec)
+
+    def digest(self) -> bytes:
+        """The digest of the whole tensor."""
+        assert self._hasher is not None
+        return self._hasher.digest()
 
     def release(self) -> None:
         """Let go of the buffer."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterator
 
+import grpc
 import numpy as np
 import pytest
 
 from gradmesh._blobs import Digests
+from gradmesh._codec import encode_spec
 from gradmesh._remote import CONSTANT_BYTES, RemoteSession, connect
 from gradmesh.v1 import blob_service_pb2 as blob_pb
 from gradmesh.v1 import blob_service_pb2_grpc as blob_grpc
@@ -149,6 +151,22 @@ def test_digests_tell_dtype_and_shape_apart() -> None:
     array = np.zeros(4, "float32")
     others = (array.view("int32"), array.reshape(2, 2), array.reshape(1, 4), np.zeros(5, "float32"))
     assert len({digest_of_array(array), *map(digest_of_array, others)}) == 5
+
+
+def test_the_server_makes_digests_for_those_who_cannot(
+    blobs: blob_grpc.BlobServiceStub, session: RemoteSession
+) -> None:
+    array = np.arange(5.0)
+    header = blob_pb.UploadHeader(spec=encode_spec(spec(5, dtype="float64")), length=40, content_addressed=True)
+    parts = [blob_pb.UploadRequest(header=header), blob_pb.UploadRequest(chunk=array.tobytes())]
+    before = session.info()
+    for _ in range(2):
+        reply = blobs.Upload(iter(parts))
+        assert (reply.digest, reply.handle) == (digest_of_array(array), b"")
+    after = session.info()
+    assert (after.stored_blobs, after.stored_bytes) == (before.stored_blobs + 1, before.stored_bytes + 40)
+    with pytest.raises(grpc.RpcError, match="ended before"):
+        blobs.Upload(iter(parts[:1]))
 
 
 # --- pieces ---------------------------------------------------------------------------------------

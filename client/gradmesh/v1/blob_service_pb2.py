@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from gradmesh.v1 import tensor_pb2 as gradmesh_dot_v1_dot_tensor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1egradmesh/v1/blob_service.proto\x12\x0bgradmesh.v1\x1a\x18gradmesh/v1/tensor.proto\"%\n\x12\x46indMissingRequest\x12\x0f\n\x07\x64igests\x18\x01 \x03(\x0c\"&\n\x13\x46indMissingResponse\x12\x0f\n\x07missing\x18\x01 \x03(\x0c\"U\n\rUploadRequest\x12+\n\x06header\x18\x01 \x01(\x0b\x32\x19.gradmesh.v1.UploadHeaderH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"U\n\x0cUploadHeader\x12%\n\x04spec\x18\x01 \x01(\x0b\x32\x17.gradmesh.v1.TensorSpec\x12\x0e\n\x06length\x18\x02 \x01(\x04\x12\x0e\n\x06\x64igest\x18\x03 \x01(\x0c\"0\n\x0eUploadResponse\x12\x0e\n\x06\x64igest\x18\x01 \x01(\x0c\x12\x0e\n\x06handle\x18\x02 \x01(\x0c\"=\n\x0f\x44ownloadRequest\x12\x10\n\x06\x64igest\x18\x01 \x01(\x0cH\x00\x12\x10\n\x06handle\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04name\"Z\n\x10\x44ownloadResponse\x12-\n\x06header\x18\x01 \x01(\x0b\x32\x1b.gradmesh.v1.DownloadHeaderH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"G\n\x0e\x44ownloadHeader\x12%\n\x04spec\x18\x01 \x01(\x0b\x32\x17.gradmesh.v1.TensorSpec\x12\x0e\n\x06length\x18\x02 \x01(\x04\x32\xef\x01\n\x0b\x42lobService\x12P\n\x0b\x46indMissing\x12\x1f.gradmesh.v1.FindMissingRequest\x1a .gradmesh.v1.FindMissingResponse\x12\x43\n\x06Upload\x12\x1a.gradmesh.v1.UploadRequest\x1a\x1b.gradmesh.v1.UploadResponse(\x01\x12I\n\x08\x44ownload\x12\x1c.gradmesh.v1.DownloadRequest\x1a\x1d.gradmesh.v1.DownloadResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1egradmesh/v1/blob_service.proto\x12\x0bgradmesh.v1\x1a\x18gradmesh/v1/tensor.proto\"%\n\x12\x46indMissingRequest\x12\x0f\n\x07\x64igests\x18\x01 \x03(\x0c\"&\n\x13\x46indMissingResponse\x12\x0f\n\x07missing\x18\x01 \x03(\x0c\"U\n\rUploadRequest\x12+\n\x06header\x18\x01 \x01(\x0b\x32\x19.gradmesh.v1.UploadHeaderH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"p\n\x0cUploadHeader\x12%\n\x04spec\x18\x01 \x01(\x0b\x32\x17.gradmesh.v1.TensorSpec\x12\x0e\n\x06length\x18\x02 \x01(\x04\x12\x0e\n\x06\x64igest\x18\x03 \x01(\x0c\x12\x19\n\x11\x63ontent_addressed\x18\x04 \x01(\x08\"0\n\x0eUploadResponse\x12\x0e\n\x06\x64igest\x18\x01 \x01(\x0c\x12\x0e\n\x06handle\x18\x02 \x01(\x0c\"=\n\x0f\x44ownloadRequest\x12\x10\n\x06\x64igest\x18\x01 \x01(\x0cH\x00\x12\x10\n\x06handle\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04name\"Z\n\x10\x44ownloadResponse\x12-\n\x06header\x18\x01 \x01(\x0b\x32\x1b.gradmesh.v1.DownloadHeaderH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"G\n\x0e\x44ownloadHeader\x12%\n\x04spec\x18\x01 \x01(\x0b\x32\x17.gradmesh.v1.TensorSpec\x12\x0e\n\x06length\x18\x02 \x01(\x04\x32\xef\x01\n\x0b\x42lobService\x12P\n\x0b\x46indMissing\x12\x1f.gradmesh.v1.FindMissingRequest\x1a .gradmesh.v1.FindMissingResponse\x12\x43\n\x06Upload\x12\x1a.gradmesh.v1.UploadRequest\x1a\x1b.gradmesh.v1.UploadResponse(\x01\x12I\n\x08\x44ownload\x12\x1c.gradmesh.v1.DownloadRequest\x1a\x1d.gradmesh.v1.DownloadResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,15 +39,15 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_UPLOADREQUEST']._serialized_start=152
   _globals['_UPLOADREQUEST']._serialized_end=237
   _globals['_UPLOADHEADER']._serialized_start=239
-  _globals['_UPLOADHEADER']._serialized_end=324
-  _globals['_UPLOADRESPONSE']._serialized_start=326
-  _globals['_UPLOADRESPONSE']._serialized_end=374
-  _globals['_DOWNLOADREQUEST']._serialized_start=376
-  _globals['_DOWNLOADREQUEST']._serialized_end=437
-  _globals['_DOWNLOADRESPONSE']._serialized_start=439
-  _globals['_DOWNLOADRESPONSE']._serialized_end=529
-  _globals['_DOWNLOADHEADER']._serialized_start=531
-  _globals['_DOWNLOADHEADER']._serialized_end=602
-  _globals['_BLOBSERVICE']._serialized_start=605
-  _globals['_BLOBSERVICE']._serialized_end=844
+  _globals['_UPLOADHEADER']._serialized_end=351
+  _globals['_UPLOADRESPONSE']._serialized_start=353
+  _globals['_UPLOADRESPONSE']._serialized_end=401
+  _globals['_DOWNLOADREQUEST']._serialized_start=403
+  _globals['_DOWNLOADREQUEST']._serialized_end=464
+  _globals['_DOWNLOADRESPONSE']._serialized_start=466
+  _globals['_DOWNLOADRESPONSE']._serialized_end=556
+  _globals['_DOWNLOADHEADER']._serialized_start=558
+  _globals['_DOWNLOADHEADER']._serialized_end=629
+  _globals['_BLOBSERVICE']._serialized_start=632
+  _globals['_BLOBSERVICE']._serialized_end=871
 # @@protoc_insertion_point(module_scope)

@@ -106,12 +106,15 @@ class UploadHeader(_message.Message):
     SPEC_FIELD_NUMBER: _builtins.int
     LENGTH_FIELD_NUMBER: _builtins.int
     DIGEST_FIELD_NUMBER: _builtins.int
+    CONTENT_ADDRESSED_FIELD_NUMBER: _builtins.int
     length: _builtins.int
     """Number of bytes that follow. It must be what the spec says: LengthError."""
     digest: _builtins.bytes
-    """The digest of the tensor (see Tensor.digest), under which it will be kept; empty for a tensor
-    that is to be used once and gets a handle.
+    """The digest of the tensor (see Tensor.digest), under which it will be kept. Empty: the tensor is
+    to be used once and gets a handle, unless `content_addressed` is set.
     """
+    content_addressed: _builtins.bool
+    """For clients that cannot make a digest: the server makes it, keeps the tensor under it and tells it."""
     @_builtins.property
     def spec(self) -> _tensor_pb2.TensorSpec:
         """Shape and dtype of the tensor."""
@@ -122,10 +125,11 @@ class UploadHeader(_message.Message):
         spec: _tensor_pb2.TensorSpec | None = ...,
         length: _builtins.int = ...,
         digest: _builtins.bytes = ...,
+        content_addressed: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["spec", b"spec"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "length", b"length", "spec", b"spec"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content_addressed", b"content_addressed", "digest", b"digest", "length", b"length", "spec", b"spec"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
