@@ -32,14 +32,16 @@ SCRIPT = """
         text = open("/proc/self/status").read()
         return 1024 * int(re.search(r"RssAnon:\\s+(\\d+)", text)[1])
 
-    peaks, stop = {"now": 0}, threading.Event()
+    peaks, stop, lock = {"now": 0}, threading.Event(), threading.Lock()
 
     def watch():
         while not stop.wait(0.002):
-            peaks["now"] = max(peaks["now"], own())
+            with lock:
+                peaks["now"] = max(peaks["now"], own())
 
     def phase():
-        peak, peaks["now"] = max(peaks["now"], own()), own()
+        with lock:
+            peak, peaks["now"] = max(peaks["now"], own()), own()
         return peak
 
     async def main():
