@@ -28,6 +28,8 @@
     │   └── OverloadedError                   try again later
     ├── DeadlineError (TimeoutError)          the call's total budget ran out
     ├── CancelledError                        the caller gave up
+    ├── UnauthenticatedError                  the two ends do not know each other: token or certificate
+    ├── PermissionDeniedError (PermissionError)  known, but not allowed
     ├── UnavailableError (ConnectionError)    no server there, or it went away
     └── InternalError                         a defect of gradmesh
 
@@ -51,9 +53,11 @@ class GradmeshError(RuntimeError):
         expected: what would have been accepted.
         got: what was given.
         remedy: what to do about it.
+        request_id: names the failed call in the service's logs, "" for what failed in this process.
     """
 
     status: ClassVar[str] = "INTERNAL"
+    request_id: str = ""
 
     def __init__(
         self,
@@ -216,9 +220,21 @@ class BlobNotFoundError(NotFoundError):
 
 
 class LimitError(GradmeshError):
-    """A configured limit was passed."""
+    """A configured limit was passed.
+
+    Attributes:
+        retry_after_seconds: when it is worth trying the same again, 0.0 for never.
+    """
 
     status = "RESOURCE_EXHAUSTED"
+
+    def __init__(self, message: str, *, retry_after_seconds: float = 0.0, **fields: Any) -> None:
+        super().__init__(message, **fields)
+        self.retry_after_seconds = retry_after_seconds
+
+    def fields(self) -> dict[str, Any]:
+        """See GradmeshError.fields."""
+        return super().fields() | {"retry_after_seconds": self.retry_after_seconds}
 
 
 class GraphTooLargeError(LimitError):
@@ -243,6 +259,18 @@ class CancelledError(GradmeshError):
     """The caller gave up."""
 
     status = "CANCELLED"
+
+
+class UnauthenticatedError(GradmeshError):
+    """No token or certificate was given, or one end does not accept the other's."""
+
+    status = "UNAUTHENTICATED"
+
+
+class PermissionDeniedError(GradmeshError, PermissionError):
+    """The caller is known, and may not do this."""
+
+    status = "PERMISSION_DENIED"
 
 
 class UnavailableError(GradmeshError, ConnectionError):

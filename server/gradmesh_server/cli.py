@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import logging
+import os
 import signal
 import sys
 from collections.abc import Sequence
 
 from gradmesh_engine.backend import Backend
 from gradmesh_engine.errors import GradmeshError, InvalidRequestError, UnavailableError
-from gradmesh_server.config import Config
-
-_DEFAULT = Config()
+from gradmesh_server.config import SETTINGS, Config
+from gradmesh_server.logs import set_up
+from gradmesh_server.settings import load
 
 
 def parser() -> argparse.ArgumentParser:
@@ -24,44 +24,29 @@ def parser() -> argparse.ArgumentParser:
     serve = commands.add_parser(
         "serve",
         help="start a coordinator",
-        description="Start a coordinator with Ray workers. It prints one line once it is ready, and stops on SIGTERM.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        description="Start a coordinator with Ray workers. It prints one line once it is ready, and stops on SIGTERM. "
+        "Each setting is read from the file (max_running = 8), the environment (GRADMESH_MAX_RUNNING=8) and the flags, "
+        "the later ones going before the earlier.",
     )
-    serve.add_argument("--host", default=_DEFAULT.host, help="interface to listen on")
-    serve.add_argument("--port", type=int, default=_DEFAULT.port, help="port to listen on; 0 picks a free one")
-    serve.add_argument("--workers", type=int, default=2, help="Ray workers; 0 computes in the coordinator's process")
-    serve.add_argument("--address", default=None, help="an existing Ray cluster to use; a local one is started if not")
-    serve.add_argument(
-        "--inline",
-        choices=("auto", "never"),
-        default=_DEFAULT.inline,
-        help="whether small graphs may run in the coordinator's process",
-    )
-    limits = serve.add_argument_group("limits")
-    for flag, kind, text in _LIMITS:
-        name = flag.replace("-", "_")
-        limits.add_argument(f"--{flag}", type=kind, default=getattr(_DEFAULT, name), help=text)
-    serve.add_argument("--log-level", default="warning", choices=("debug", "info", "warning", "error"))
+    serve.add_argument("--config", metavar="FILE", help="TOML file of settings; environment and flags go before it")
+    serve.add_argument("--check", action="store_true", help="print the effective settings and where they come from")
+    groups = {"": serve, "limits": serve.add_argument_group("limits")}
+    for setting in SETTINGS.values():
+        flags = [setting.flag, *(["--address"] if setting.name == "ray_address" else [])]
+        group = groups[setting.table]
+        if setting.type == "bool":
+            group.add_argument(*flags, action="store_true", default=argparse.SUPPRESS, help=setting.doc)
+        else:
+            # Read and checked together with what the file and the environment say.
+            shown = "" if setting.default in (None, "") else f" (default: {setting.default_text})"
+            metavar = setting.metavar
+            group.add_argument(*flags, default=argparse.SUPPRESS, metavar=metavar, help=f"{setting.doc}{shown}")
 
     info = commands.add_parser("info", help="show a coordinator's state")
     info.add_argument("address", metavar="HOST:PORT")
     info.add_argument("--timeout", type=float, default=10.0, help="seconds to wait for an answer")
     info.add_argument("--ops", action="store_true", help="list the operations too")
     return root
-
-
-_LIMITS = (
-    ("max-message-bytes", int, "of one message, in either direction"),
-    ("max-graph-nodes", int, "of one graph"),
-    ("max-graph-bytes", int, "of one serialised graph"),
-    ("max-request-bytes", int, "results and planned peak of one request"),
-    ("max-tensor-bytes", int, "of one tensor"),
-    ("max-stored-bytes", int, "of all stored tensors"),
-    ("max-running", int, "requests that run at once"),
-    ("max-waiting", int, "requests that wait for their turn"),
-    ("handle-ttl-seconds", float, "how long a result waits to be downloaded"),
-    ("drain-seconds", float, "how long running requests may take to finish on SIGTERM"),
-)
 
 
 def make_backend(workers: int, address: str | None) -> Backend | None:
@@ -106,7 +91,9 @@ async def _serve(config: Config, backend: Backend | None) -> None:
             pids = [str(worker.pid) for worker in backend.workers()] if backend is not None else []
             count = f"{len(pids)} worker{'s' * (len(pids) != 1)}"
             workers = f"{count} (pids {', '.join(pids)})" if pids else "no workers, computing in process"
-            print(f"gradmesh serving on {server.address} with {workers}", flush=True)
+            port = server.metrics_port
+            watched = "" if port is None else f", metrics on http://{config.metrics_host}:{port}/metrics"
+            print(f"gradmesh serving on {server.address} with {workers}{watched}", flush=True)
             await stopping
     finally:
         stopping.cancel()
@@ -120,10 +107,14 @@ async def _serve(config: Config, backend: Backend | None) -> None:
 
 def serve(arguments: argparse.Namespace) -> int:
     """Run a coordinator until a signal comes."""
-    limits = {flag.replace("-", "_"): getattr(arguments, flag.replace("-", "_")) for flag, _, _ in _LIMITS}
-    config = Config(host=arguments.host, port=arguments.port, inline=arguments.inline, **limits)
-    logging.basicConfig(level=arguments.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    asyncio.run(_serve(config, make_backend(arguments.workers, arguments.address)))
+    given = {name: value for name, value in vars(arguments).items() if name in SETTINGS}
+    settings = load(arguments.config or os.environ.get("GRADMESH_CONFIG"), os.environ, given)
+    config = settings.config
+    if arguments.check:
+        print(settings.text())
+        return 0
+    set_up(config.log_level, config.log_format)
+    asyncio.run(_serve(config, make_backend(config.workers, config.ray_address or None)))
     return 0
 
 

@@ -50,13 +50,15 @@ class ErrorDetail(_message.Message):
       MemoryLimitError      RESOURCE_EXHAUSTED  more memory than Limits allow
       OverloadedError       RESOURCE_EXHAUSTED  too many requests are waiting: try again later
       LimitError            RESOURCE_EXHAUSTED  another limit was passed
+      UnauthenticatedError  UNAUTHENTICATED     no token or certificate, or not one the server knows
+      PermissionDeniedError PERMISSION_DENIED   known, but not allowed to do this
       AutogradError         FAILED_PRECONDITION  misuse of gradients by a client library; no server sends it
       DeadlineError         DEADLINE_EXCEEDED   the call's deadline passed
       CancelledError        CANCELLED           the caller gave up
       UnavailableError      UNAVAILABLE         no worker is left, or the server is stopping
       InternalError         INTERNAL            a defect of the server
 
-    Only UNAVAILABLE and OverloadedError are worth sending again unchanged. Results depend on nothing
+    Only UNAVAILABLE and errors with `retry_after_seconds` are worth sending again unchanged. Results depend on nothing
     but the request, so sending again is always safe.
     """
 
@@ -70,6 +72,7 @@ class ErrorDetail(_message.Message):
     EXPECTED_FIELD_NUMBER: _builtins.int
     GOT_FIELD_NUMBER: _builtins.int
     REMEDY_FIELD_NUMBER: _builtins.int
+    RETRY_AFTER_SECONDS_FIELD_NUMBER: _builtins.int
     error: _builtins.str
     """Name of the class, from the table above."""
     message: _builtins.str
@@ -86,6 +89,10 @@ class ErrorDetail(_message.Message):
     """What was given, or empty."""
     remedy: _builtins.str
     """What to do about it, or empty."""
+    retry_after_seconds: _builtins.float
+    """Seconds after which it is worth sending the same again; 0 when it is not. The trailing metadata
+    "grpc-retry-pushback-ms" says the same to gRPC libraries that retry by themselves.
+    """
     def __init__(
         self,
         *,
@@ -97,10 +104,11 @@ class ErrorDetail(_message.Message):
         expected: _builtins.str = ...,
         got: _builtins.str = ...,
         remedy: _builtins.str = ...,
+        retry_after_seconds: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "expected", b"expected", "got", b"got", "message", b"message", "node", b"node", "op", b"op", "remedy", b"remedy", "source", b"source"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "expected", b"expected", "got", b"got", "message", b"message", "node", b"node", "op", b"op", "remedy", b"remedy", "retry_after_seconds", b"retry_after_seconds", "source", b"source"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
