@@ -13,6 +13,7 @@ import numpy as np
 from gradmesh_engine.backend import Pieces, Tensor
 from gradmesh_engine.errors import BlobNotFoundError, MemoryLimitError, OverloadedError
 from gradmesh_engine.graph import TensorSpec
+from gradmesh_server.metrics import CacheUse
 
 HANDLE_BYTES: Final = 16
 
@@ -61,6 +62,9 @@ class BlobStore:
         self._held: OrderedDict[bytes, _Held] = OrderedDict()
         self._used = 0
         self._uploads = 0
+        # Of the content-addressed tensors, since the start.
+        self.uses = CacheUse()
+        self.evicted_bytes = 0
 
     def __len__(self) -> int:
         return len(self._blobs) + len(self._held)
@@ -88,6 +92,7 @@ class BlobStore:
                 self._blobs.move_to_end(digest)
             else:
                 found.append(digest)
+        self.uses.misses += len(found)
         return found
 
     def __contains__(self, digest: bytes) -> bool:
@@ -97,12 +102,14 @@ class BlobStore:
         """The tensor called `digest`. Raises BlobNotFoundError."""
         array = self._blobs.get(digest)
         if array is None:
+            self.uses.misses += 1
             raise BlobNotFoundError(
                 "the server holds no tensor of this digest",
                 got=digest.hex(),
                 remedy="upload the tensor, then ask again",
             )
         self._blobs.move_to_end(digest)
+        self.uses.hits += 1
         return array
 
     def peek(self, handle: bytes) -> Tensor:
@@ -181,5 +188,7 @@ class BlobStore:
         while self._used + nbytes > self._max_bytes:
             digest, array = self._blobs.popitem(last=False)
             self._used -= array.nbytes
+            self.uses.evictions += 1
+            self.evicted_bytes += array.nbytes
             self._on_drop(digest)
         self._used += nbytes

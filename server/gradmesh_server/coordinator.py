@@ -35,6 +35,8 @@ from gradmesh_engine.session import GradFn, Query, Request
 from gradmesh_server.blobs import BlobStore, spec_of_tensor
 from gradmesh_server.config import Config
 from gradmesh_server.inline import INLINE, InlineBackend, run_here
+from gradmesh_server.metrics import CacheUse
+from gradmesh_server.telemetry import current_call
 
 logger = logging.getLogger("gradmesh.server")
 
@@ -67,6 +69,8 @@ class Coordinator:
         self._programs: OrderedDict[tuple[bytes, Query], Program] = OrderedDict()
         # Keys of programs that may run on the event loop.
         self._quick: set[bytes] = set()
+        self.graph_uses = CacheUse()
+        self.program_uses = CacheUse()
 
     @property
     def graphs(self) -> int:
@@ -102,6 +106,8 @@ class Coordinator:
         arrays = arrays_of(program, Request(graph, tuple(arrays[:count]), query, tuple(arrays[count:])))
         self._graphs.move_to_end(graph.digest)
         self._programs.move_to_end((graph.digest, query))
+        self.graph_uses.hits += 1
+        self.program_uses.hits += 1
         times.append(time.perf_counter())
         ran = run_here(program, [Operand(array) for array in arrays])
         times.append(time.perf_counter())
@@ -135,6 +141,9 @@ class Coordinator:
                 self._remember(graph)
             where = self._place(program)
             ran = await self._run(program, operands, where, deadline)
+            call = current_call()
+            if call is not None:
+                call.stages = ran.stages
         finally:
             for handle in used:
                 self._blobs.drop(handle)
@@ -179,10 +188,12 @@ class Coordinator:
             found = self._graphs.get(digest)
             if found is None:
                 check_name(digest, "graph_digest")
+                self.graph_uses.misses += 1
                 raise GraphNotFoundError(
                     "the server knows no graph of this digest", got=digest.hex(), remedy="send the graph itself"
                 )
             self._graphs.move_to_end(digest)
+            self.graph_uses.hits += 1
             return found, False
         message = request.graph
         if len(message.nodes) > self._config.max_graph_nodes:
@@ -209,6 +220,7 @@ class Coordinator:
         self._graphs.move_to_end(graph.digest)
         while len(self._graphs) > self._config.graphs:
             self._graphs.popitem(last=False)
+            self.graph_uses.evictions += 1
 
     async def _operands(
         self, request: pb.ComputeRequest, graph: Graph, used: list[bytes]
@@ -262,12 +274,16 @@ class Coordinator:
         found = self._programs.get(key)
         if found is not None:
             self._programs.move_to_end(key)
+            self.program_uses.hits += 1
             return found, HIT
         program, outcome = await self._away(lambda: self._cache.get(graph, query))
+        self.program_uses.hits += outcome == HIT
+        self.program_uses.misses += outcome != HIT
         self._programs[key] = program
         while len(self._programs) > self._config.programs:
             _, dropped = self._programs.popitem(last=False)
             self._quick.discard(dropped.key)
+            self.program_uses.evictions += 1
         return program, outcome
 
     def _forget(self, program: Program) -> None:

@@ -24,7 +24,11 @@ from gradmesh_server.admission import Admission
 from gradmesh_server.blobs import BlobStore
 from gradmesh_server.config import Config
 from gradmesh_server.coordinator import Coordinator
-from gradmesh_server.service import BlobServicer, GradientServicer
+from gradmesh_server.http import Watch
+from gradmesh_server.metrics import Readings
+from gradmesh_server.probes import Probes
+from gradmesh_server.service import BlobServicer, GradientServicer, package_version
+from gradmesh_server.telemetry import Telemetry
 
 logger = logging.getLogger("gradmesh.server")
 
@@ -38,13 +42,21 @@ _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 _WATCH_SECONDS = 0.25
 _DRAIN_POLL_SECONDS = 0.02
 _LAST_WORDS_SECONDS = 1.0
+# The event loop is taken for stuck when it was not heard of for so long.
+_STUCK_SECONDS = 15.0
 
 
 class Server:
     """One coordinator. To be used on one event loop: `await start()`, then `await stop()`."""
 
-    def __init__(self, config: Config, backend: Backend | None = None) -> None:
-        """Without a backend everything runs in this process."""
+    def __init__(self, config: Config, backend: Backend | None = None, *, observed: bool = True) -> None:
+        """Without a backend everything runs in this process.
+
+        Args:
+            config: how it serves.
+            backend: the workers.
+            observed: whether calls are counted, logged and traced; without, to measure what that costs.
+        """
         self.config = config
         self.port = 0
         self.loop: asyncio.AbstractEventLoop | None = None
@@ -62,6 +74,12 @@ class Server:
         self._health = health.aio.HealthServicer()
         self._server: grpc.aio.Server | None = None
         self._watch: asyncio.Task[None] | None = None
+        self._probes: Probes | None = None
+        self._observed = observed
+        self._telemetry = Telemetry(self._readings)
+        self._http: Watch | None = None
+        self._started_at = time.time()
+        self._beat = 0.0
 
     @property
     def address(self) -> str:
@@ -82,11 +100,27 @@ class Server:
                 await self._backend.close()
             raise
         await self._tell_health()
+        if self.config.health_port is not None:
+            try:
+                self._probes = Probes(self._health, self.config.host, self.config.health_port)
+                await self._probes.start()
+            except BaseException:
+                await self.stop(0.0)
+                raise
         self._watch = asyncio.create_task(self._watch_over())
+        if self.config.metrics_port is not None:
+            try:
+                self._http = Watch(
+                    self.config.metrics_host, self.config.metrics_port, self._telemetry.metrics, self._trouble
+                )
+            except BaseException:
+                await self.stop(0.0)
+                raise
 
     async def _listen(self) -> grpc.aio.Server:
         config = self.config
         server = grpc.aio.server(
+            interceptors=[self._telemetry] if self._observed else [],
             options=[
                 ("grpc.max_receive_message_length", config.max_message_bytes),
                 ("grpc.max_send_message_length", config.max_message_bytes),
@@ -95,7 +129,7 @@ class Server:
                 ("grpc.keepalive_timeout_ms", 20_000),
                 ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
                 ("grpc.keepalive_permit_without_calls", 1),
-            ]
+            ],
         )
         pb_grpc.add_GradientServiceServicer_to_server(
             GradientServicer(config, self._coordinator, self._blobs, self._admission, self._backend), server
@@ -142,6 +176,10 @@ class Server:
         while self._busy() and time.monotonic() < limit:
             await asyncio.sleep(_DRAIN_POLL_SECONDS)
         await server.stop(0 if self._busy() else _LAST_WORDS_SECONDS)
+        if self._probes is not None:
+            await self._probes.stop()
+        if self._http is not None:
+            await asyncio.to_thread(self._http.close)
         self._blob_servicer.close()
         await self._coordinator.close()
         if self._backend is not None:
@@ -153,9 +191,68 @@ class Server:
         return bool(admission.running or admission.waiting or blobs.uploads or blobs.results)
 
     async def _tell_health(self) -> None:
+        self._beat = time.monotonic()
         ready = self._backend is None or self._backend.ready
         for name in ("", *SERVICES):
             await self._health.set(name, _SERVING if ready else _NOT_SERVING)
+
+    @property
+    def health_port(self) -> int | None:
+        """Port of the health checks without TLS, None without."""
+        return None if self._probes is None else self._probes.port
+
+    @property
+    def metrics_port(self) -> int | None:
+        """Port of /metrics and /healthz, None without."""
+        return None if self._http is None else self._http.port
+
+    def _trouble(self) -> str:
+        """Why no request can be served now, "" when one can. Called from any thread."""
+        if self._admission.draining:
+            return "draining"
+        if self._backend is not None and not self._backend.ready:
+            return "no worker is alive"
+        if time.monotonic() - self._beat > _STUCK_SECONDS:
+            return f"the event loop was not heard of for {_STUCK_SECONDS:g} s"
+        return ""
+
+    def _readings(self) -> Readings:
+        """The metrics that are kept elsewhere. Called from any thread: reads numbers, waits for nothing."""
+        coordinator, blobs, admission, backend = self._coordinator, self._blobs, self._admission, self._backend
+        caches = {
+            "graph": (coordinator.graph_uses, coordinator.graphs),
+            "plan": (coordinator.program_uses, coordinator.programs),
+            "blob": (blobs.uses, len(blobs)),
+        }
+        workers = () if backend is None else backend.workers()
+        single: dict[str, float] = {
+            "gradmesh_requests_running": admission.running,
+            "gradmesh_requests_waiting": admission.waiting,
+            "gradmesh_requests_running_limit": self.config.max_running,
+            "gradmesh_requests_waiting_limit": self.config.max_waiting,
+            "gradmesh_serving": not self._trouble(),
+            "gradmesh_workers": len(workers),
+            "gradmesh_workers_alive": sum(worker.alive for worker in workers),
+            "gradmesh_workers_busy": sum(worker.busy for worker in workers),
+            "gradmesh_blob_bytes": blobs.used_bytes,
+            "gradmesh_blob_limit_bytes": self.config.max_stored_bytes,
+            "gradmesh_blob_evicted_bytes_total": blobs.evicted_bytes,
+            "gradmesh_blob_uploads": blobs.uploads,
+            "gradmesh_start_time_seconds": self._started_at,
+        }
+        if backend is not None:
+            stats = backend.stats()
+            single["gradmesh_worker_restarts_total"] = stats.restarts
+            single["gradmesh_range_retries_total"] = stats.retries
+            single["gradmesh_placed_bytes_total"] = stats.placed_bytes
+        return {
+            **{name: {(): value} for name, value in single.items()},
+            "gradmesh_info": {(package_version(),): 1.0},
+            "gradmesh_cache_hits_total": {(cache,): use.hits for cache, (use, _) in caches.items()},
+            "gradmesh_cache_misses_total": {(cache,): use.misses for cache, (use, _) in caches.items()},
+            "gradmesh_cache_evictions_total": {(cache,): use.evictions for cache, (use, _) in caches.items()},
+            "gradmesh_cache_entries": {(cache,): entries for cache, (_, entries) in caches.items()},
+        }
 
     async def _watch_over(self) -> None:
         """Keep the health service truthful, and let go of what nobody came for."""

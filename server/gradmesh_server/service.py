@@ -16,7 +16,7 @@ import grpc
 import numpy as np
 
 from gradmesh import _codec
-from gradmesh._status import encode_error
+from gradmesh._status import REQUEST_ID_KEY, encode_error
 from gradmesh.v1 import blob_service_pb2 as blob_pb
 from gradmesh.v1 import blob_service_pb2_grpc as blob_grpc
 from gradmesh.v1 import gradient_service_pb2 as pb
@@ -42,6 +42,8 @@ from gradmesh_server.catalogue import describe_ops
 from gradmesh_server.config import MIB, Config
 from gradmesh_server.coordinator import Coordinator, check_name
 from gradmesh_server.inline import past_deadline
+from gradmesh_server.logs import about_request
+from gradmesh_server.telemetry import current_call
 
 logger = logging.getLogger("gradmesh.server")
 
@@ -61,7 +63,12 @@ def package_version() -> str:
 
 
 async def _abort(context: _Context[Any, Any], error: GradmeshError) -> NoReturn:
-    code, message, metadata = encode_error(error)
+    code, message, details = encode_error(error)
+    metadata: tuple[tuple[str, str | bytes], ...] = details
+    call = current_call()
+    if call is not None:
+        call.error = error
+        metadata = (*metadata, (REQUEST_ID_KEY, call.request_id))
     await context.abort(code, message, metadata)
 
 
@@ -72,7 +79,8 @@ async def _guard(context: _Context[Any, Any], work: Coroutine[Any, Any, _T]) -> 
     except GradmeshError as error:
         await _abort(context, error)
     except Exception as error:
-        logger.exception("a request failed by a defect")
+        call = current_call()
+        logger.exception("a request failed by a defect", extra=about_request(call.request_id if call else ""))
         await _abort(context, InternalError(f"the server failed: {type(error).__name__}: {error}"))
 
 
@@ -198,6 +206,7 @@ class BlobServicer(blob_grpc.BlobServiceServicer):
     async def _upload(self, context: _Context[Any, Any]) -> blob_pb.UploadResponse:
         idle = self._config.upload_idle_seconds
         loop = asyncio.get_running_loop()
+        call = current_call()
         try:
             async with asyncio.timeout(idle) as patience:
                 spec, digest, keep = self._header(await context.read())
@@ -215,6 +224,8 @@ class BlobServicer(blob_grpc.BlobServiceServicer):
                                 "an upload's parts after the first are chunks", expected="chunk", got="header"
                             )
                         chunk = part.chunk
+                        if call is not None:
+                            call.received += len(chunk)
                         content.expect(len(chunk))
                         if pending is not None:
                             await pending

@@ -18,7 +18,7 @@ MAY_IMPORT = {
     "gradmesh_worker": {"gradmesh_engine", "numpy", "ml_dtypes", "ray", "threadpoolctl"},
     "gradmesh_server": {
         "gradmesh_engine", "gradmesh", "gradmesh_worker", "numpy", "ml_dtypes", "threadpoolctl",
-        "grpc", "google", "grpc_health", "grpc_reflection", "grpc_status",
+        "grpc", "google", "grpc_health", "grpc_reflection", "grpc_status", "prometheus_client", "opentelemetry",
     },
 }  # fmt: skip
 

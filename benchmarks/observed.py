@@ -1,0 +1,26 @@
+"""Serve in one process, with metrics and a log line per request or without any of it; for `bench.py`.
+
+The log lines go to standard error, which the parent throws away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+from gradmesh_server.config import Config
+from gradmesh_server.logs import set_up
+from gradmesh_server.server import Server
+
+
+async def main(observed: bool) -> None:
+    """Serve until killed; prints the address."""
+    set_up("warning", "json" if observed else None)
+    server = Server(Config(port=0, metrics_port=0 if observed else None), observed=observed)
+    await server.start()
+    print(server.address, flush=True)
+    await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1] == "observed"))

@@ -1,0 +1,204 @@
+"""What is known of a call, from its arrival to its end: the one place that counts, logs and traces calls."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import re
+import secrets
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, Final
+
+import grpc
+
+from gradmesh._status import REQUEST_ID_KEY
+from gradmesh.v1 import blob_service_pb2 as blob_pb
+from gradmesh.v1 import gradient_service_pb2 as pb
+from gradmesh_engine.backend import StageRun
+from gradmesh_engine.errors import GradmeshError
+from gradmesh_server.logs import REQUESTS, log_call
+from gradmesh_server.metrics import Metrics, Readings
+
+ANONYMOUS: Final = "anonymous"
+
+OK: Final = "ok"
+
+_METHODS: Final = {
+    f"/{service.full_name}/{method.name}": method.name
+    for service in (
+        pb.DESCRIPTOR.services_by_name["GradientService"],
+        blob_pb.DESCRIPTOR.services_by_name["BlobService"],
+    )
+    for method in service.methods
+}
+
+# What a client calls a request goes to logs and back to the client as it is.
+_GOOD_ID: Final = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
+
+
+@dataclass(slots=True)
+class Call:
+    """One call while it is under way, and what its log line, metrics and spans are made of.
+
+    Attributes:
+        method: name of the RPC.
+        request_id: names the call, here and at the client.
+        metadata: what the client sent along.
+        began: on the clock of time.perf_counter().
+        principal: who calls.
+        error: what ended it; None while it is well.
+        outcome: "ok", or the class of the error.
+        received: bytes that came in.
+        sent: bytes that went out.
+        stats: how a Compute ran.
+        stages: how its stages ran on workers.
+        seconds: how long it took.
+    """
+
+    method: str
+    request_id: str
+    metadata: Any
+    began: float
+    principal: str = ANONYMOUS
+    error: GradmeshError | None = None
+    outcome: str = OK
+    received: int = 0
+    sent: int = 0
+    stats: pb.Stats | None = None
+    stages: tuple[StageRun, ...] = ()
+    seconds: float = 0.0
+
+
+_CURRENT: Final[ContextVar[Call | None]] = ContextVar("gradmesh_call", default=None)
+
+
+def current_call() -> Call | None:
+    """The call this task works for."""
+    return _CURRENT.get()
+
+
+class Telemetry(grpc.aio.ServerInterceptor):
+    """Sees every call of our services begin and end. Lives on the event loop. Final.
+
+    Args:
+        readings: see Metrics.
+    """
+
+    def __init__(self, readings: Callable[[], Readings]) -> None:
+        self.metrics = Metrics(readings)
+        self._requests = self.metrics.counter("gradmesh_requests_total")
+        self._received = self.metrics.counter("gradmesh_received_bytes_total")
+        self._sent = self.metrics.counter("gradmesh_sent_bytes_total")
+        self._runs = self.metrics.counter("gradmesh_runs_total")
+        self._plans = self.metrics.counter("gradmesh_plans_made_total")
+        self._seconds = self.metrics.histogram("gradmesh_request_seconds")
+        self._phases = self.metrics.histogram("gradmesh_phase_seconds")
+        self._handlers: dict[str, tuple[Any, Any]] = {}
+        self._prefix = secrets.token_hex(6)
+        self._numbers = itertools.count(1)
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Any:
+        """The handler of a call, with ours around it."""
+        handler = await continuation(handler_call_details)
+        method = _METHODS.get(handler_call_details.method)
+        if handler is None or method is None:
+            return handler
+        known = self._handlers.get(method)
+        if known is None or known[0] is not handler:
+            known = self._handlers[method] = handler, self._around(handler, method)
+        return known[1]
+
+    def _around(self, handler: Any, method: str) -> Any:
+        """A handler that does what `handler` does and is seen."""
+        if handler.unary_stream is not None:
+
+            async def stream(request: Any, context: Any) -> AsyncIterator[Any]:
+                call = self._begin(method, context)
+                call.received = request.ByteSize()
+                try:
+                    async for part in handler.unary_stream(request, context):
+                        call.sent += part.ByteSize()
+                        yield part
+                except BaseException as error:
+                    self._end(call, error)
+                    raise
+                self._end(call, None)
+
+            return grpc.unary_stream_rpc_method_handler(
+                stream,
+                request_deserializer=handler.request_deserializer,
+                response_serializer=handler.response_serializer,
+            )
+
+        inner = handler.unary_unary or handler.stream_unary
+        streams = handler.unary_unary is None
+
+        async def unary(request: Any, context: Any) -> Any:
+            call = self._begin(method, context)
+            if not streams:
+                call.received = request.ByteSize()
+            try:
+                response = await inner(request, context)
+            except BaseException as error:
+                self._end(call, error)
+                raise
+            call.sent = response.ByteSize()
+            if method == "Compute":
+                call.stats = response.stats
+            self._end(call, None)
+            return response
+
+        make = grpc.stream_unary_rpc_method_handler if streams else grpc.unary_unary_rpc_method_handler
+        return make(
+            unary, request_deserializer=handler.request_deserializer, response_serializer=handler.response_serializer
+        )
+
+    def _begin(self, method: str, context: Any) -> Call:
+        metadata = context.invocation_metadata()
+        request_id = ""
+        for key, value in metadata or ():
+            if key == REQUEST_ID_KEY and _GOOD_ID.fullmatch(value):
+                request_id = value
+        request_id = request_id or f"{self._prefix}-{next(self._numbers):x}"
+        context.set_trailing_metadata(((REQUEST_ID_KEY, request_id),))
+        call = Call(method, request_id, metadata, time.perf_counter())
+        _CURRENT.set(call)
+        return call
+
+    def _end(self, call: Call, error: BaseException | None) -> None:
+        call.seconds = time.perf_counter() - call.began
+        if error is not None:
+            if call.error is not None:
+                call.outcome = type(call.error).__name__
+            else:
+                gone = isinstance(error, (asyncio.CancelledError, GeneratorExit))
+                call.outcome = "CancelledError" if gone else "InternalError"
+        # After the reply is on its way.
+        asyncio.get_running_loop().call_soon(self._tell, call)
+
+    def _tell(self, call: Call) -> None:
+        method = (call.method,)
+        self._requests[call.method, call.outcome, self.metrics.principal(call.principal)] += 1
+        self._seconds.observe(method, call.seconds)
+        self._received[method] += call.received
+        self._sent[method] += call.sent
+        stats = call.stats
+        if stats is not None:
+            observe = self._phases.observe
+            observe(("wait",), stats.wait_seconds)
+            observe(("decode",), stats.decode_seconds)
+            observe(("plan",), stats.plan_seconds)
+            observe(("run",), stats.run_seconds)
+            observe(("encode",), stats.encode_seconds)
+            self._runs[(stats.where,)] += 1
+            if stats.cache != "hit":
+                self._plans[(stats.cache.partition(":")[0],)] += 1
+        if REQUESTS.isEnabledFor(20):
+            log_call(call)
