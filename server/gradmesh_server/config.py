@@ -69,6 +69,13 @@ class Config:
         None, "port of /metrics and /healthz over HTTP; 0 picks a free one, absent: off", least=0, most=65535
     )
     metrics_host: str = _set("127.0.0.1", "interface of that port")
+    health_port: int | None = _set(
+        None,
+        "port of `host` that answers gRPC health checks and nothing else, without TLS, which probes of Kubernetes "
+        "cannot speak; 0 picks a free one, absent: off",
+        least=0,
+        most=65535,
+    )
     log_level: str = _set("warning", "least level that is logged", choices=("debug", "info", "warning", "error"))
     log_format: Literal["json", "text"] | None = _set(
         None,
