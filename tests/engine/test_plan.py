@@ -147,3 +147,22 @@ def test_a_loss_is_reduced_where_its_operands_are_wanted(small_blocks: None) -> 
     stages = [stage for stage in program.plan.stages if stage.body]
     assert len(stages) == 2 and not any(stage.stores for stage in stages), plan_text(program.plan)
     assert len(stages[0].partials) == 1 and len(stages[1].partials) == 2
+
+
+def test_the_rows_are_cut_though_columns_need_no_second_stage() -> None:
+    """A matrix read whole is read again for every block: cutting its product's columns is no bargain."""
+    m = Maker()
+    x, w = m.input((200_000, 32), "float32"), m.input((32, 32), "float32")
+    h = m("contract", x, w, spec="ij,jk->ik")
+    centred = m("sub", h, m.mean(h, 0))
+    loss = m.mean(m("tanh", centred), 0, 1)
+    split = compile_query(m.graph(loss), Query((loss,), (w,), (False,))).plan.split
+    assert split is not None and split.length == 200_000 and split.groups >= 8
+
+
+def test_heavy_work_is_cut_for_workers_to_share() -> None:
+    m = Maker()
+    x, w = m.input((256, 512), "float32"), m.input((512, 512), "float32")
+    loss = m.mean(m("tanh", m("contract", x, w, spec="ij,jk->ik")), 0, 1)
+    split = compile_query(m.graph(loss), Query((loss,), (w,), (False,))).plan.split
+    assert split is not None and split.groups >= 8

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from gradmesh_engine.graph import Graph
+from gradmesh_engine.graph import Graph, TensorSpec
 from gradmesh_engine.ops import primitive_of
 from gradmesh_engine.plan.axes import candidate_axes, factors_of
-from gradmesh_engine.plan.blocks import choose_split, live_bytes
+from gradmesh_engine.plan.blocks import BLOCK_BYTES, choose_split, live_bytes
 from gradmesh_engine.plan.stages import Cut, cut
 from gradmesh_engine.plan.text import plan_text
 from gradmesh_engine.plan.types import Partial, Plan, Slot, Split, Stage
@@ -22,6 +22,9 @@ MEMORY_COST: Final = 0.5
 
 CACHE_COST: Final = 0.05
 """The same for a byte that stays in cache."""
+
+CACHE_LINE: Final = 64
+"""Bytes that come from memory together."""
 
 FEW_GROUPS: Final = 4
 """Fewer groups than this leave workers idle: such a split must be worth it."""
@@ -44,7 +47,7 @@ def plan(graph: Graph) -> Plan:
             tried = cut(graph, rules, candidate)
             if not any(stage.body for stage in tried.stages):
                 continue
-            sizes, fits = choose_split(graph, tried, candidate.length)
+            sizes, fits = choose_split(graph, tried, candidate.length, flops)
             cost = _cost(graph, tried, sizes, fits, costs, moved)
             if cost < best_cost:
                 best, best_cost, split = tried, cost, sizes
@@ -79,13 +82,26 @@ def _cost(graph: Graph, tried: Cut, split: Split | None, fits: bool, costs: list
         for index in stage.body:
             blocked += costs[index] + per_byte * moved[index]
         for slot in (*stage.reads, *stage.stores):
-            spec = graph.specs[slot.value]
-            # A block along an inner dim lies scattered in memory and is gathered first.
-            scattered = slot.dim is not None and any(size > 1 for size in spec.shape[: slot.dim])
-            blocked += MEMORY_COST * spec.nbytes * (2 if scattered else 1)
+            blocked += _traffic(graph.specs[slot.value], slot, split)
     if split is not None and split.groups < FEW_GROUPS:
         blocked *= 1.5
     return total + blocked
+
+
+def _traffic(spec: TensorSpec, slot: Slot, split: Split | None) -> float:
+    """What moving a slot's value costs, in adds.
+
+    A value read whole is read again for every block; blocks along an inner dim are gathered, by cache lines.
+    """
+    if split is None or slot.dim is None:
+        blocks = 1 if split is None else split.blocks
+        return spec.nbytes * (MEMORY_COST + (blocks - 1) * (CACHE_COST if spec.nbytes <= BLOCK_BYTES else MEMORY_COST))
+    if all(size == 1 for size in spec.shape[: slot.dim]):
+        return MEMORY_COST * spec.nbytes
+    run = spec.dtype.itemsize * split.block * slot.scale
+    for size in spec.shape[slot.dim + 1 :]:
+        run *= size
+    return MEMORY_COST * spec.nbytes * (2.0 + CACHE_LINE / max(run, 1))
 
 
 def _peak(graph: Graph, best: Cut, split: Split | None) -> int:

@@ -10,11 +10,17 @@ from gradmesh_engine.ops import primitive_of
 from gradmesh_engine.plan.stages import Cut
 from gradmesh_engine.plan.types import Slot, Split
 
-BLOCK_BYTES: Final = 2 << 20
+BLOCK_BYTES: Final = 4 << 20
 """Bytes of live values a block may have: they stay in cache, and calls are long beside their overhead."""
 
 MOST_GROUPS: Final = 128
 """More groups balance better and cost more partials; a group is the unit of placing and retrying."""
+
+LEAST_BLOCKS: Final = 8
+"""Work is cut into so many blocks at least, for workers to share, unless they would be smaller than:"""
+
+LEAST_FLOPS: Final = 4e6
+"""Adds a block is worth cutting off for, about half a millisecond."""
 
 PARTIAL_BYTES: Final = 256 << 20
 """Bytes all groups' partials may have together before groups grow larger instead."""
@@ -58,7 +64,7 @@ def live_bytes(graph: Graph, body: Iterable[int], reads: Sequence[Slot], keep: I
     return peak
 
 
-def choose_split(graph: Graph, cut: Cut, length: int) -> tuple[Split, bool]:
+def choose_split(graph: Graph, cut: Cut, length: int, flops: float) -> tuple[Split, bool]:
     """Rows per block so that a block's live values fit the cache; groups so that partials stay few.
 
     Also returns whether a block's values do fit: one row alone may be too large.
@@ -71,6 +77,9 @@ def choose_split(graph: Graph, cut: Cut, length: int) -> tuple[Split, bool]:
         per_row = max(per_row, live_bytes(graph, body, stage.reads, (s.value for s in stage.stores), length))
         partial_bytes = max(partial_bytes, sum(graph.specs[v].nbytes for v in partials))
     rows = max(1, int(BLOCK_BYTES / per_row))
+    shares = min(LEAST_BLOCKS, int(flops / LEAST_FLOPS))
+    if shares > 1:
+        rows = min(rows, -(-length // shares))
     if rows >= length:
         block = length
     else:
