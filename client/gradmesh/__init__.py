@@ -301,7 +301,7 @@ from gradmesh._random import (
     set_rng_state,
 )
 from gradmesh._session import LocalSession, set_default_session
-from gradmesh._options import Keepalive, Retry, Timeout
+from gradmesh._options import TLS, Keepalive, Retry, Timeout
 from gradmesh._stats import ClientStats, stats
 from gradmesh._tensor import Tensor
 from gradmesh import autograd, nn
@@ -330,6 +330,7 @@ __all__ = [
     "RemoteSession",
     "Retry",
     "Size",
+    "TLS",
     "Tensor",
     "Timeout",
     "__version__",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import random
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gradmesh_engine.errors import DeadlineError
 
@@ -66,6 +67,23 @@ class Retry:
         """The pause after the `attempt`-th failure (from 1), with jitter so that clients do not come in step."""
         longest = min(self.max_delay_seconds, self.first_delay_seconds * 2 ** (attempt - 1))
         return float(longest * random.uniform(0.5, 1.0))
+
+
+@dataclass(frozen=True, slots=True)
+class TLS:
+    """How the two ends of a connection know each other. Files are in PEM, given by name or as bytes.
+
+    Attributes:
+        ca: authorities one of which must have signed the server's certificate; None for those of the system.
+        cert: this client's certificate, where the server requires one (mutual TLS).
+        key: the certificate's private key.
+        server_name: the name the server's certificate must have; None for that of the address.
+    """
+
+    ca: str | os.PathLike[str] | bytes | None = None
+    cert: str | os.PathLike[str] | bytes | None = None
+    key: str | os.PathLike[str] | bytes | None = field(default=None, repr=False)
+    server_name: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

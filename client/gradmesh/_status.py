@@ -40,9 +40,10 @@ def encode_error(error: GradmeshError) -> tuple[grpc.StatusCode, str, tuple[tupl
     """What to end a call with: status code, message and trailing metadata."""
     code = grpc.StatusCode[error.status]
     text = {name: _clip(str(error.fields()[name]), limit) for name, limit in _CLIP.items()}
-    detail = error_pb.ErrorDetail(error=type(error).__name__, node=error.node, **text)
     later = error.retry_after_seconds if isinstance(error, LimitError) else 0.0
-    detail.retry_after_seconds = later
+    detail = error_pb.ErrorDetail(error=type(error).__name__, node=error.node, retry_after_seconds=later)
+    for name, value in text.items():
+        setattr(detail, name, value)
     status = error_pb.RpcStatus(code=code.value[0], message=text["message"])
     status.details.add().Pack(detail)
     details = (DETAILS_KEY, status.SerializeToString())

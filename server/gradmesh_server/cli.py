@@ -1,4 +1,4 @@
-"""The command line: `gradmesh serve` and `gradmesh info`."""
+"""The command line: `gradmesh serve`, `gradmesh info`, `gradmesh token`."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ from collections.abc import Sequence
 
 from gradmesh_engine.backend import Backend
 from gradmesh_engine.errors import GradmeshError, InvalidRequestError, UnavailableError
+from gradmesh_server.auth import Authenticator
 from gradmesh_server.config import SETTINGS, Config
 from gradmesh_server.logs import set_up
 from gradmesh_server.settings import load
+from gradmesh_server.tls import check_certificates
+from gradmesh_server.tokens import make_token
 
 
 def parser() -> argparse.ArgumentParser:
@@ -46,6 +49,14 @@ def parser() -> argparse.ArgumentParser:
     info.add_argument("address", metavar="HOST:PORT")
     info.add_argument("--timeout", type=float, default=10.0, help="seconds to wait for an answer")
     info.add_argument("--ops", action="store_true", help="list the operations too")
+
+    token = commands.add_parser(
+        "token",
+        help="make a bearer token",
+        description="Make a token. The line for the tokens file goes to standard output, the token itself, which is "
+        "shown this once, to standard error: gradmesh token NAME >> FILE",
+    )
+    token.add_argument("name", metavar="NAME", help="of the principal that calls with it")
     return root
 
 
@@ -111,10 +122,20 @@ def serve(arguments: argparse.Namespace) -> int:
     settings = load(arguments.config or os.environ.get("GRADMESH_CONFIG"), os.environ, given)
     config = settings.config
     if arguments.check:
+        check_certificates(config)
+        Authenticator(config)
         print(settings.text())
         return 0
     set_up(config.log_level, config.log_format)
     asyncio.run(_serve(config, make_backend(config.workers, config.ray_address or None)))
+    return 0
+
+
+def token(arguments: argparse.Namespace) -> int:
+    """Print a new token and its line."""
+    secret, line = make_token(arguments.name)
+    print(secret, file=sys.stderr)
+    print(line)
     return 0
 
 
@@ -148,7 +169,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of the console script."""
     arguments = parser().parse_args(argv)
     try:
-        return serve(arguments) if arguments.command == "serve" else info(arguments)
+        return {"serve": serve, "info": info, "token": token}[arguments.command](arguments)
     except GradmeshError as error:
         print(f"gradmesh: {error}", file=sys.stderr)
         return 1

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Final, TypeAlias, TypeVar
@@ -26,17 +27,18 @@ from gradmesh_engine.errors import (
     GraphTooLargeError,
     InputMismatchError,
     InvalidRequestError,
+    LimitError,
     MemoryLimitError,
 )
 from gradmesh_engine.graph import DIGEST_BYTES, Graph
 from gradmesh_engine.plan import plan_text
 from gradmesh_engine.program import Program, ProgramCache, arrays_of, grad_fns
 from gradmesh_engine.session import GradFn, Query, Request
-from gradmesh_server.blobs import BlobStore, spec_of_tensor
+from gradmesh_server.blobs import BlobStore, spec_of_tensor, stored_name
 from gradmesh_server.config import Config
 from gradmesh_server.inline import INLINE, InlineBackend, run_here
 from gradmesh_server.metrics import CacheUse
-from gradmesh_server.telemetry import current_call
+from gradmesh_server.telemetry import ANONYMOUS, current_call
 
 logger = logging.getLogger("gradmesh.server")
 
@@ -49,8 +51,23 @@ _SMALL_GRAPH_BYTES: Final = 4096
 # Nodes of a program that may run on the event loop: each is a call or two of a microsecond.
 _LOOP_NODES: Final = 64
 
+# So many principals' empty rooms are kept.
+_ROOMS: Final = 256
+
 _T = TypeVar("_T")
 _Computes: TypeAlias = "pb.ComputeRequest | pb.ExplainRequest"
+
+
+class _Room:
+    """The graphs and programs of one principal.
+
+    None are shared: source lines come back with them, and finding one tells that someone has used it.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self.graphs: OrderedDict[bytes, Graph] = OrderedDict()
+        self.cache = ProgramCache(capacity)
+        self.programs: OrderedDict[tuple[bytes, Query], Program] = OrderedDict()
 
 
 class Coordinator:
@@ -64,9 +81,7 @@ class Coordinator:
         self._inline = InlineBackend(max(1, os.cpu_count() or 1))
         # Compiling and checking: away from the loop, and from the threads that compute.
         self._pool = ThreadPoolExecutor(2, thread_name_prefix="gradmesh-plan")
-        self._graphs: OrderedDict[bytes, Graph] = OrderedDict()
-        self._cache = ProgramCache(config.programs)
-        self._programs: OrderedDict[tuple[bytes, Query], Program] = OrderedDict()
+        self._rooms: dict[str, _Room] = {}
         # Keys of programs that may run on the event loop.
         self._quick: set[bytes] = set()
         self.graph_uses = CacheUse()
@@ -75,25 +90,26 @@ class Coordinator:
     @property
     def graphs(self) -> int:
         """Number of graphs known by digest."""
-        return len(self._graphs)
+        return sum([len(room.graphs) for room in list(self._rooms.values())])
 
     @property
     def programs(self) -> int:
         """Number of compiled programs."""
-        return len(self._cache)
+        return sum([len(room.cache) for room in list(self._rooms.values())])
 
-    def compute_now(self, request: pb.ComputeRequest) -> pb.ComputeResponse | None:
+    def compute_now(self, request: pb.ComputeRequest, owner: str = ANONYMOUS) -> pb.ComputeResponse | None:
         """The reply to a request of microseconds whose graph, plan and tensors are all here; None for any other.
 
         Going to a thread and back, or through a queue, would take longer than such a request does.
         Raises GradmeshError subclasses for what is the request's fault.
         """
-        graph = self._graphs.get(request.graph_digest)
-        if graph is None:
+        room = self._rooms.get(owner)
+        graph = None if room is None else room.graphs.get(request.graph_digest)
+        if room is None or graph is None:
             return None
         times = [0.0, time.perf_counter()]
         query = _query_of(request)
-        program = self._programs.get((graph.digest, query))
+        program = room.programs.get((graph.digest, query))
         if program is None or program.key not in self._quick:
             return None
         arrays = []
@@ -104,58 +120,68 @@ class Coordinator:
         count = len(request.inputs)
         times.append(time.perf_counter())
         arrays = arrays_of(program, Request(graph, tuple(arrays[:count]), query, tuple(arrays[count:])))
-        self._graphs.move_to_end(graph.digest)
-        self._programs.move_to_end((graph.digest, query))
+        room.graphs.move_to_end(graph.digest)
+        room.programs.move_to_end((graph.digest, query))
         self.graph_uses.hits += 1
         self.program_uses.hits += 1
         times.append(time.perf_counter())
         ran = run_here(program, [Operand(array) for array in arrays])
         times.append(time.perf_counter())
-        return self._reply(request, program, ran, HIT, INLINE, times)
+        return self._reply(request, program, ran, HIT, INLINE, times, owner)
 
-    async def compute(self, request: pb.ComputeRequest, deadline: float, waited: float) -> pb.ComputeResponse:
+    async def compute(
+        self, request: pb.ComputeRequest, deadline: float, waited: float, owner: str = ANONYMOUS
+    ) -> pb.ComputeResponse:
         """Run a request. Raises GradmeshError subclasses for what is the request's fault.
 
         Args:
             request: the message.
             deadline: on the clock of time.monotonic().
             waited: seconds the request waited for its turn.
+            owner: the principal it is for.
         """
         times = [waited, time.perf_counter()]
-        graph, fresh = await self._graph_of(request)
+        room = self._room(owner)
+        graph, fresh = await self._graph_of(request, room)
         used: list[bytes] = []
         try:
-            names, engine_request = await self._operands(request, graph, used)
+            names, engine_request = await self._operands(request, graph, used, owner)
             times.append(time.perf_counter())
-            program, outcome = await self._program(graph, engine_request.query)
+            program, outcome = await self._program(graph, engine_request.query, room)
             try:
-                self._check_memory(program)
+                self._check_plan(program)
                 arrays = arrays_of(program, engine_request)
             except GradmeshError:
                 if outcome != HIT:
-                    self._forget(program)
+                    self._forget(program, room)
                 raise
             operands = [Operand(array, name) for array, name in zip(arrays, names, strict=True)]
             times.append(time.perf_counter())
             if fresh:
-                self._remember(graph)
+                self._remember(graph, room)
             where = self._place(program)
             ran = await self._run(program, operands, where, deadline)
             call = current_call()
             if call is not None:
                 call.stages = ran.stages
+        except GradmeshError as error:
+            # A worker that runs the same program for several principals may name another's line.
+            if error.node >= 0:
+                error.source = graph.source(error.node)
+            raise
         finally:
             for handle in used:
                 self._blobs.drop(handle)
         times.append(time.perf_counter())
-        return self._reply(request, program, ran, outcome, where, times)
+        return self._reply(request, program, ran, outcome, where, times, owner)
 
-    async def explain(self, request: pb.ExplainRequest) -> pb.ExplainResponse:
+    async def explain(self, request: pb.ExplainRequest, owner: str = ANONYMOUS) -> pb.ExplainResponse:
         """Plan a request, and say how it would run."""
-        graph, fresh = await self._graph_of(request)
-        program, _ = await self._program(graph, _query_of(request))
+        room = self._room(owner)
+        graph, fresh = await self._graph_of(request, room)
+        program, _ = await self._program(graph, _query_of(request), room)
         if fresh:
-            self._remember(graph)
+            self._remember(graph, room)
         where = self._place(program)
         plan = program.plan
         workers = len(self._backend.workers()) if self._backend is not None else 0
@@ -178,21 +204,30 @@ class Coordinator:
 
     # --- steps, in order --------------------------------------------------------------------------
 
-    async def _graph_of(self, request: _Computes) -> tuple[Graph, bool]:
+    def _room(self, owner: str) -> _Room:
+        room = self._rooms.get(owner)
+        if room is None:
+            if len(self._rooms) >= _ROOMS:
+                for name in [name for name, old in self._rooms.items() if not old.graphs and not old.programs]:
+                    del self._rooms[name]
+            room = self._rooms[owner] = _Room(self._config.programs)
+        return room
+
+    async def _graph_of(self, request: _Computes, room: _Room) -> tuple[Graph, bool]:
         """The graph a request is about, and whether it is not remembered yet."""
         source = request.WhichOneof("graph_source")
         if source is None:
             raise InvalidRequestError("the request has no graph", expected="graph or graph_digest", got="neither")
         if source == "graph_digest":
             digest = request.graph_digest
-            found = self._graphs.get(digest)
+            found = room.graphs.get(digest)
             if found is None:
                 check_name(digest, "graph_digest")
                 self.graph_uses.misses += 1
                 raise GraphNotFoundError(
                     "the server knows no graph of this digest", got=digest.hex(), remedy="send the graph itself"
                 )
-            self._graphs.move_to_end(digest)
+            room.graphs.move_to_end(digest)
             self.graph_uses.hits += 1
             return found, False
         message = request.graph
@@ -212,18 +247,20 @@ class Coordinator:
                 remedy="send tensors as inputs rather than as attributes, or raise the server's limit",
             )
         if nbytes <= _SMALL_GRAPH_BYTES:
-            return _decode_and_check(message), True
-        return await self._away(lambda: _decode_and_check(message)), True
+            return _decode_and_check(message, self._config), True
+        return await self._away(lambda: _decode_and_check(message, self._config)), True
 
-    def _remember(self, graph: Graph) -> None:
-        self._graphs[graph.digest] = graph
-        self._graphs.move_to_end(graph.digest)
-        while len(self._graphs) > self._config.graphs:
-            self._graphs.popitem(last=False)
+    def _remember(self, graph: Graph, room: _Room) -> None:
+        room.graphs[graph.digest] = graph
+        room.graphs.move_to_end(graph.digest)
+        while self.graphs > self._config.graphs:
+            # Whoever has most makes room.
+            fullest = max(self._rooms.values(), key=lambda r: len(r.graphs))
+            fullest.graphs.popitem(last=False)
             self.graph_uses.evictions += 1
 
     async def _operands(
-        self, request: pb.ComputeRequest, graph: Graph, used: list[bytes]
+        self, request: pb.ComputeRequest, graph: Graph, used: list[bytes], owner: str
     ) -> tuple[list[bytes], Request]:
         """The request with its arrays, and the name of each, b"" for those that came inline.
 
@@ -237,12 +274,12 @@ class Coordinator:
                 names.append(b"")
                 arrays.append(_codec.decode_array(tensor))
                 continue
-            name, stored = self._stored(tensor, number, used)
+            name, stored = self._stored(tensor, number, used, owner)
             names.append(name)
             arrays.append(await self._away(stored.assemble) if isinstance(stored, Pieces) else stored)
         return names, Request(graph, tuple(arrays[:count]), _query_of(request), tuple(arrays[count:]))
 
-    def _stored(self, tensor: tensor_pb.Tensor, number: int, used: list[bytes]) -> tuple[bytes, Tensor]:
+    def _stored(self, tensor: tensor_pb.Tensor, number: int, used: list[bytes], owner: str) -> tuple[bytes, Tensor]:
         """Name and content of a tensor that was uploaded before."""
         stored: Tensor
         content = tensor.WhichOneof("content")
@@ -251,13 +288,13 @@ class Coordinator:
                 f"tensor {number} of the request has no content", expected="data, digest or handle", got="none"
             )
         if content == "digest":
-            name = tensor.digest
-            check_name(name, "digest")
-            stored = self._blobs.get(name)
+            check_name(tensor.digest, "digest")
+            name = stored_name(owner, tensor.digest)
+            stored = self._blobs.get(tensor.digest, owner)
         else:
             name = tensor.handle
             check_name(name, "handle")
-            stored = self._blobs.peek(name)
+            stored = self._blobs.peek(name, owner)
             used.append(name)
         if tensor.dtype:
             said = _codec.spec_of(tensor.dtype, tuple(tensor.shape))
@@ -269,30 +306,41 @@ class Coordinator:
                 )
         return name, stored
 
-    async def _program(self, graph: Graph, query: Query) -> tuple[Program, str]:
+    async def _program(self, graph: Graph, query: Query, room: _Room) -> tuple[Program, str]:
         key = graph.digest, query
-        found = self._programs.get(key)
+        found = room.programs.get(key)
         if found is not None:
-            self._programs.move_to_end(key)
+            room.programs.move_to_end(key)
             self.program_uses.hits += 1
             return found, HIT
-        program, outcome = await self._away(lambda: self._cache.get(graph, query))
+        program, outcome = await self._away(lambda: room.cache.get(graph, query))
         self.program_uses.hits += outcome == HIT
         self.program_uses.misses += outcome != HIT
-        self._programs[key] = program
-        while len(self._programs) > self._config.programs:
-            _, dropped = self._programs.popitem(last=False)
+        room.programs[key] = program
+        while sum([len(r.programs) for r in self._rooms.values()]) > self._config.programs:
+            fullest = max(self._rooms.values(), key=lambda r: len(r.programs))
+            _, dropped = fullest.programs.popitem(last=False)
+            if len(self._rooms) > 1:  # Alone, a room's cache has the same bound, and remembers what it dropped.
+                fullest.cache.forget(dropped)
             self._quick.discard(dropped.key)
             self.program_uses.evictions += 1
         return program, outcome
 
-    def _forget(self, program: Program) -> None:
+    @staticmethod
+    def _forget(program: Program, room: _Room) -> None:
         """Keep nothing of a request that turned out to be bad."""
-        self._programs.pop((program.graph.digest, program.query), None)
-        self._cache.forget(program)
+        room.programs.pop((program.graph.digest, program.query), None)
+        room.cache.forget(program)
 
-    def _check_memory(self, program: Program) -> None:
+    def _check_plan(self, program: Program) -> None:
         plan = program.plan
+        if plan.flops > self._config.max_flops:
+            raise LimitError(
+                "the request needs more floating point operations than the server grants one request",
+                expected=f"at most {self._config.max_flops:g}",
+                got=f"{plan.flops:g}",
+                remedy="compute less at once, or raise the server's limit max_flops",
+            )
         need = plan.output_bytes + plan.peak_bytes
         if need > self._config.max_request_bytes:
             raise MemoryLimitError(
@@ -328,9 +376,10 @@ class Coordinator:
         cache: str,
         where: str,
         times: Sequence[float],
+        owner: str,
     ) -> pb.ComputeResponse:
         """The reply; `times` are the seconds waited, and when each phase so far began."""
-        tensors = self._encode(request, ran)
+        tensors = self._encode(request, ran, owner)
         count = len(program.graph.outputs)
         gradients = iter(tensors[count:])
         waited, begin, decoded, planned, done = times
@@ -359,7 +408,7 @@ class Coordinator:
             ),
         )
 
-    def _encode(self, request: pb.ComputeRequest, ran: Outcome) -> list[tensor_pb.Tensor]:
+    def _encode(self, request: pb.ComputeRequest, ran: Outcome, owner: str) -> list[tensor_pb.Tensor]:
         """The messages of the results: small ones inline, others held for a download."""
         limit = self._config.inline_result_bytes
         if request.inline_result_bytes:
@@ -375,16 +424,16 @@ class Coordinator:
                     budget -= nbytes
                     tensors.append(_codec.encode_array(_whole(output)))
                 else:
-                    tensors.append(self._hold(output, held))
+                    tensors.append(self._hold(output, held, owner))
         except BaseException:
             for handle in held:
                 self._blobs.drop(handle)
             raise
         return tensors
 
-    def _hold(self, tensor: Tensor, held: list[bytes]) -> tensor_pb.Tensor:
+    def _hold(self, tensor: Tensor, held: list[bytes], owner: str) -> tensor_pb.Tensor:
         spec = spec_of_tensor(tensor)
-        handle = self._blobs.hold(tensor)
+        handle = self._blobs.hold(tensor, owner)
         held.append(handle)
         return tensor_pb.Tensor(dtype=spec.dtype.name, shape=spec.shape, handle=handle)
 
@@ -410,10 +459,43 @@ def placed_grad_fns(program: Program, ran: Outcome) -> tuple[GradFn, ...]:
     return tuple(placed)
 
 
-def _decode_and_check(message: graph_pb.Graph) -> Graph:
+def _decode_and_check(message: graph_pb.Graph, config: Config) -> Graph:
+    for number, node in enumerate(message.nodes):
+        for name, attr in node.attrs.items():
+            if attr.ByteSize() > config.max_attribute_bytes:
+                raise GraphTooLargeError(
+                    f"the attribute {name} has too many bytes",
+                    op=node.op,
+                    node=number,
+                    expected=f"at most {config.max_attribute_bytes} bytes",
+                    got=f"{attr.ByteSize()} bytes",
+                    remedy="send tensors as inputs rather than as attributes, or raise the server's limit",
+                )
     graph = _codec.decode_graph(message)
     check(graph)
+    first = len(graph.inputs)
+    for value, spec in enumerate(graph.specs):
+        if len(spec.shape) > config.max_rank or math.prod(spec.shape) > config.max_elements:
+            dims = len(spec.shape) > config.max_rank
+            number = next((i for i, outs in enumerate(_first_values(graph)) if value < outs), -1)
+            raise LimitError(
+                f"{'input' if value < first else 'value'} {value} has too many {'dims' if dims else 'elements'}",
+                op=graph.nodes[number].op if value >= first else "",
+                node=number if value >= first else -1,
+                source=graph.source(number) if value >= first else "",
+                expected=f"at most {config.max_rank if dims else config.max_elements}",
+                got=str(len(spec.shape) if dims else math.prod(spec.shape)),
+                remedy="use smaller tensors, or raise the server's limit",
+            )
     return graph
+
+
+def _first_values(graph: Graph) -> Iterator[int]:
+    """For each node the number of the first value behind its own."""
+    count = len(graph.inputs)
+    for node in graph.nodes:
+        count += len(node.outputs)
+        yield count
 
 
 def _tensors_of(request: pb.ComputeRequest) -> list[tensor_pb.Tensor]:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc  # type: ignore[import-untyped]
-from grpc_reflection.v1alpha import reflection  # type: ignore[import-untyped]
+from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc  # type: ignore[import-untyped]
 
 from gradmesh.v1 import blob_service_pb2 as blob_pb
 from gradmesh.v1 import blob_service_pb2_grpc as blob_grpc
@@ -21,14 +21,16 @@ from gradmesh.v1 import gradient_service_pb2_grpc as pb_grpc
 from gradmesh_engine.backend import Backend
 from gradmesh_engine.errors import UnavailableError
 from gradmesh_server.admission import Admission
+from gradmesh_server.auth import Authenticator
 from gradmesh_server.blobs import BlobStore
-from gradmesh_server.config import Config
+from gradmesh_server.config import Config, is_loopback
 from gradmesh_server.coordinator import Coordinator
 from gradmesh_server.http import Watch
 from gradmesh_server.metrics import Readings
 from gradmesh_server.probes import Probes
-from gradmesh_server.service import BlobServicer, GradientServicer, package_version
+from gradmesh_server.service import BlobServicer, GradientServicer, Reflection, package_version
 from gradmesh_server.telemetry import Telemetry
+from gradmesh_server.tls import server_credentials
 
 logger = logging.getLogger("gradmesh.server")
 
@@ -67,16 +69,25 @@ class Server:
             ttl_seconds=config.handle_ttl_seconds,
             clock=time.monotonic,
             on_drop=(lambda name: None) if backend is None else backend.forget,
+            own_bytes=config.principal_stored_bytes,
+            own_uploads=config.principal_uploads,
         )
-        self._admission = Admission(config.max_running, config.max_waiting)
+        self._admission = Admission(
+            config.max_running,
+            config.max_waiting,
+            max_waiting_bytes=config.max_waiting_bytes,
+            own_running=config.principal_running if config.authenticates else 0,
+            own_waiting=config.principal_waiting if config.authenticates else 0,
+        )
+        self._authenticator = Authenticator(config)
         self._coordinator = Coordinator(config, backend, self._blobs)
-        self._blob_servicer = BlobServicer(config, self._blobs, self._admission, backend)
+        self._blob_servicer = BlobServicer(config, self._blobs, self._admission, backend, self._authenticator)
         self._health = health.aio.HealthServicer()
         self._server: grpc.aio.Server | None = None
         self._watch: asyncio.Task[None] | None = None
         self._probes: Probes | None = None
         self._observed = observed
-        self._telemetry = Telemetry(self._readings)
+        self._telemetry = Telemetry(self._readings, config.log_format)
         self._http: Watch | None = None
         self._started_at = time.time()
         self._beat = 0.0
@@ -87,14 +98,22 @@ class Server:
         return f"{self.config.host}:{self.port}"
 
     async def start(self) -> None:
-        """Bring workers up, then listen. Raises UnavailableError when the port cannot be had."""
+        """Bring workers up, then listen.
+
+        Raises UnavailableError when the port cannot be had, InvalidRequestError for a configuration that
+        contradicts itself or would open the service by mistake.
+        """
         self.loop = asyncio.get_running_loop()
+        self.config.check_together()
+        credentials = server_credentials(self.config) if self.config.tls_cert else None
+        if self.config.insecure and not is_loopback(self.config.host):
+            self._warn()
         self._check_port()
         if self._backend is not None:
             # Before there is a gRPC server: starting workers forks, which gRPC's threads do not like.
             await self._backend.start()
         try:
-            self._server = await self._listen()
+            self._server = await self._listen(credentials)
         except BaseException:
             if self._backend is not None:
                 await self._backend.close()
@@ -117,7 +136,15 @@ class Server:
                 await self.stop(0.0)
                 raise
 
-    async def _listen(self) -> grpc.aio.Server:
+    def _warn(self) -> None:
+        """Say what --insecure leaves open."""
+        config = self.config
+        if not config.tls_cert:
+            logger.warning("insecure: traffic with %s:%d is not encrypted", config.host, config.port)
+        if not config.authenticates:
+            logger.warning("insecure: whoever reaches %s:%d can use this service", config.host, config.port)
+
+    async def _listen(self, credentials: grpc.ServerCredentials | None) -> grpc.aio.Server:
         config = self.config
         server = grpc.aio.server(
             interceptors=[self._telemetry] if self._observed else [],
@@ -129,16 +156,26 @@ class Server:
                 ("grpc.keepalive_timeout_ms", 20_000),
                 ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
                 ("grpc.keepalive_permit_without_calls", 1),
+                # One connection cannot hold more calls than there is room for, beside those to be turned away.
+                ("grpc.max_concurrent_streams", 1024 + 2 * (config.max_running + config.max_waiting)),
             ],
         )
         pb_grpc.add_GradientServiceServicer_to_server(
-            GradientServicer(config, self._coordinator, self._blobs, self._admission, self._backend), server
+            GradientServicer(
+                config, self._coordinator, self._blobs, self._admission, self._backend, self._authenticator
+            ),
+            server,
         )
         blob_grpc.add_BlobServiceServicer_to_server(self._blob_servicer, server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        reflection.enable_server_reflection((*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+        names = (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        reflection_pb2_grpc.add_ServerReflectionServicer_to_server(Reflection(self._authenticator, names), server)
+        address = f"{config.host}:{config.port}"
         try:
-            self.port = server.add_insecure_port(f"{config.host}:{config.port}")
+            if credentials is None:
+                self.port = server.add_insecure_port(address)
+            else:
+                self.port = server.add_secure_port(address, credentials)
         except RuntimeError as error:
             raise self._taken(error) from None
         await server.start()
@@ -260,6 +297,7 @@ class Server:
             await asyncio.sleep(_WATCH_SECONDS)
             await self._tell_health()
             self._blobs.sweep()
+            self._authenticator.refresh()
 
 
 @contextmanager

@@ -7,13 +7,14 @@ import hashlib
 import logging
 import os
 import time
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final, NoReturn, TypeVar
 
 import grpc
 import numpy as np
+from grpc_reflection.v1alpha import reflection  # type: ignore[import-untyped]
 
 from gradmesh import _codec
 from gradmesh._status import REQUEST_ID_KEY, encode_error
@@ -29,6 +30,7 @@ from gradmesh_engine.errors import (
     InternalError,
     InvalidRequestError,
     LengthError,
+    LimitError,
     MemoryLimitError,
     NotFoundError,
     TruncatedUploadError,
@@ -37,7 +39,8 @@ from gradmesh_engine.errors import (
 from gradmesh_engine.graph import DIGEST_BYTES, TensorSpec, encode_spec
 from gradmesh_engine.ops import TABLE
 from gradmesh_server.admission import Admission
-from gradmesh_server.blobs import BlobStore, new_handle, spec_of_tensor
+from gradmesh_server.auth import Authenticator
+from gradmesh_server.blobs import BlobStore, new_handle, spec_of_tensor, stored_name
 from gradmesh_server.catalogue import describe_ops
 from gradmesh_server.config import MIB, Config
 from gradmesh_server.coordinator import Coordinator, check_name
@@ -94,8 +97,10 @@ class GradientServicer(pb_grpc.GradientServiceServicer):
         blobs: BlobStore,
         admission: Admission,
         backend: Backend | None,
+        authenticator: Authenticator,
     ) -> None:
         self._config = config
+        self._authenticator = authenticator
         self._coordinator = coordinator
         self._blobs = blobs
         self._admission = admission
@@ -108,31 +113,53 @@ class GradientServicer(pb_grpc.GradientServiceServicer):
 
     async def Compute(self, request: pb.ComputeRequest, context: _Context[Any, Any]) -> pb.ComputeResponse:
         """Compute a graph's outputs and gradients."""
-        return await _guard(context, self._compute(request, context.time_remaining()))
+        return await _guard(context, self._compute(request, context))
 
-    async def _compute(self, request: pb.ComputeRequest, remaining: float | None) -> pb.ComputeResponse:
+    async def _compute(self, request: pb.ComputeRequest, context: _Context[Any, Any]) -> pb.ComputeResponse:
+        owner = self._authenticator.caller(context)
         arrived = time.monotonic()
-        deadline = arrived + (self._config.default_timeout_seconds if remaining is None else remaining)
+        # None for a call without a deadline, whatever the stubs say.
+        remaining: Any = context.time_remaining()
+        asked = self._config.default_timeout_seconds if remaining is None else float(remaining)
+        granted = self._config.max_seconds
+        deadline = arrived + min(asked, granted)
         try:
-            response = self._coordinator.compute_now(request) if self._admission.free else None
+            response = self._coordinator.compute_now(request, owner) if self._admission.free(owner) else None
             if response is None:
-                async with asyncio.timeout_at(deadline), self._admission:
+                async with asyncio.timeout_at(deadline), self._admission.turn(owner, request.ByteSize()):
                     waited = time.monotonic() - arrived
-                    response = await self._coordinator.compute(request, deadline, waited)
+                    response = await self._coordinator.compute(request, deadline, waited, owner)
         except BaseException as error:
             self.failed += not isinstance(error, NotFoundError)
-            if isinstance(error, TimeoutError) and not isinstance(error, GradmeshError):
-                raise past_deadline() from None
+            if isinstance(error, TimeoutError):  # Its own, or a DeadlineError.
+                if asked > granted:
+                    raise LimitError(
+                        "the request takes more time than the server grants one request",
+                        expected=f"at most {granted:g} s",
+                        got=f"a deadline in {asked:g} s",
+                        remedy="compute less at once, or raise the server's limit max_seconds",
+                    ) from None
+                if not isinstance(error, GradmeshError):
+                    raise past_deadline() from None
             raise
         self.served += 1
         return response
 
     async def Explain(self, request: pb.ExplainRequest, context: _Context[Any, Any]) -> pb.ExplainResponse:
         """Tell how Compute would run a request."""
-        return await _guard(context, self._coordinator.explain(request))
+        return await _guard(context, self._explain(request, context))
+
+    async def _explain(self, request: pb.ExplainRequest, context: _Context[Any, Any]) -> pb.ExplainResponse:
+        owner = self._authenticator.caller(context)
+        async with self._admission.turn(owner, request.ByteSize()):
+            return await self._coordinator.explain(request, owner)
 
     async def ListOps(self, request: pb.ListOpsRequest, context: _Context[Any, Any]) -> pb.ListOpsResponse:
         """Tell the operations."""
+        return await _guard(context, self._list_ops(context))
+
+    async def _list_ops(self, context: _Context[Any, Any]) -> pb.ListOpsResponse:
+        self._authenticator.caller(context)
         if self._catalogue is None:
             loop = asyncio.get_running_loop()
             self._catalogue = pb.ListOpsResponse(ops=await loop.run_in_executor(None, describe_ops))
@@ -142,6 +169,10 @@ class GradientServicer(pb_grpc.GradientServiceServicer):
         self, request: pb.GetServerInfoRequest, context: _Context[Any, Any]
     ) -> pb.GetServerInfoResponse:
         """Tell who the server is."""
+        return await _guard(context, self._info(context))
+
+    async def _info(self, context: _Context[Any, Any]) -> pb.GetServerInfoResponse:
+        self._authenticator.caller(context)
         self._blobs.sweep()
         workers = self._backend.workers() if self._backend is not None else ()
         return pb.GetServerInfoResponse(
@@ -176,8 +207,16 @@ class GradientServicer(pb_grpc.GradientServiceServicer):
 class BlobServicer(blob_grpc.BlobServiceServicer):
     """gradmesh.v1.BlobService."""
 
-    def __init__(self, config: Config, blobs: BlobStore, admission: Admission, backend: Backend | None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        blobs: BlobStore,
+        admission: Admission,
+        backend: Backend | None,
+        authenticator: Authenticator,
+    ) -> None:
         self._config = config
+        self._authenticator = authenticator
         self._blobs = blobs
         self._admission = admission
         self._backend = backend
@@ -192,27 +231,31 @@ class BlobServicer(blob_grpc.BlobServiceServicer):
         self, request: blob_pb.FindMissingRequest, context: _Context[Any, Any]
     ) -> blob_pb.FindMissingResponse:
         """Tell which tensors have to be uploaded."""
-        return await _guard(context, self._find_missing(request))
+        return await _guard(context, self._find_missing(request, context))
 
-    async def _find_missing(self, request: blob_pb.FindMissingRequest) -> blob_pb.FindMissingResponse:
+    async def _find_missing(
+        self, request: blob_pb.FindMissingRequest, context: _Context[Any, Any]
+    ) -> blob_pb.FindMissingResponse:
+        owner = self._authenticator.caller(context)
         for digest in request.digests:
             check_name(digest, "digests")
-        return blob_pb.FindMissingResponse(missing=self._blobs.missing(request.digests))
+        return blob_pb.FindMissingResponse(missing=self._blobs.missing(request.digests, owner))
 
     async def Upload(self, request_iterator: object, context: _Context[Any, Any]) -> blob_pb.UploadResponse:
         """Take one tensor."""
         return await _guard(context, self._upload(context))
 
     async def _upload(self, context: _Context[Any, Any]) -> blob_pb.UploadResponse:
+        owner = self._authenticator.caller(context)
         idle = self._config.upload_idle_seconds
         loop = asyncio.get_running_loop()
         call = current_call()
         try:
             async with asyncio.timeout(idle) as patience:
                 spec, digest, keep = self._header(await context.read())
-                if digest in self._blobs:
+                if digest and self._blobs.has(digest, owner):
                     return blob_pb.UploadResponse(digest=digest)
-                self._blobs.begin(spec.nbytes)
+                self._blobs.begin(spec.nbytes, owner)
                 finished = False
                 try:
                     content = _Receiver(spec, digest, keep)
@@ -236,13 +279,13 @@ class BlobServicer(blob_grpc.BlobServiceServicer):
                     array = await loop.run_in_executor(self._pool, content.finish)
                     name = content.digest() if keep else new_handle()
                     shared = self._backend is not None and array.nbytes >= self._config.adopt_bytes
-                    if shared and name not in self._blobs:
-                        array = await self._adopt(name, array, content)
-                    self._blobs.finish(name, array, once=not keep)
+                    if shared and not (keep and self._blobs.has(name, owner)):
+                        array = await self._adopt(stored_name(owner, name) if keep else name, array, content)
+                    self._blobs.finish(name, array, once=not keep, owner=owner)
                     finished = True
                 finally:
                     if not finished:
-                        self._blobs.abandon(spec.nbytes)
+                        self._blobs.abandon(spec.nbytes, owner)
         except TimeoutError as error:
             if isinstance(error, GradmeshError):
                 raise
@@ -287,7 +330,7 @@ class BlobServicer(blob_grpc.BlobServiceServicer):
         self, request: blob_pb.DownloadRequest, context: _Context[Any, Any]
     ) -> AsyncIterator[blob_pb.DownloadResponse]:
         """Send one tensor."""
-        tensor = await _guard(context, self._find(request))
+        tensor = await _guard(context, self._find(request, context))
         spec = spec_of_tensor(tensor)
         header = blob_pb.DownloadHeader(spec=_codec.encode_spec(spec), length=spec.nbytes)
         yield blob_pb.DownloadResponse(header=header)
@@ -296,18 +339,36 @@ class BlobServicer(blob_grpc.BlobServiceServicer):
         if request.WhichOneof("name") == "handle":
             self._blobs.drop(request.handle)
 
-    async def _find(self, request: blob_pb.DownloadRequest) -> Tensor:
+    async def _find(self, request: blob_pb.DownloadRequest, context: _Context[Any, Any]) -> Tensor:
+        owner = self._authenticator.caller(context)
         which = request.WhichOneof("name")
         if which is None:
             raise InvalidRequestError("a download names a tensor", expected="digest or handle", got="neither")
         if which == "digest":
             check_name(request.digest, "digest")
-            return self._blobs.get(request.digest)
+            return self._blobs.get(request.digest, owner)
         check_name(request.handle, "handle")
-        tensor = self._blobs.peek(request.handle)
+        tensor = self._blobs.peek(request.handle, owner)
         if isinstance(tensor, Pieces) and _run_bytes(tensor) < _SMALL_RUN_BYTES:
             return await asyncio.get_running_loop().run_in_executor(self._pool, tensor.assemble)
         return tensor
+
+
+class Reflection(reflection.aio.ReflectionServicer):  # type: ignore[misc]
+    """gRPC's reflection, for those who may call the services it describes."""
+
+    def __init__(self, authenticator: Authenticator, names: Sequence[str]) -> None:
+        super().__init__(names)
+        self._authenticator = authenticator
+
+    async def ServerReflectionInfo(self, request_iterator: Any, context: Any) -> AsyncIterator[Any]:
+        """Describe the services."""
+        try:
+            self._authenticator.caller(context)
+        except GradmeshError as error:
+            await _abort(context, error)
+        async for reply in super().ServerReflectionInfo(request_iterator, context):
+            yield reply
 
 
 class _Receiver:

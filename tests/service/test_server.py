@@ -307,10 +307,10 @@ def test_admission_passes_a_cancelled_turn_on() -> None:
         order: list[int] = []
 
         async def work(number: int) -> None:
-            async with admission:
+            async with admission.turn():
                 order.append(number)
 
-        async with admission:
+        async with admission.turn():
             tasks = [asyncio.create_task(work(number)) for number in range(3)]
             await asyncio.sleep(0)
             assert admission.waiting == 3
