@@ -33,6 +33,9 @@ DOCS = (ROOT / "docs" / "deploy.md").read_text()
 RAY_OPTIONS = {option for parameter in ray_start.params for option in parameter.opts}
 # Of Ray itself, and one of ours that only arguments refer to.
 VARIABLES = {"RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "POD_IP"}
+VARIABLES |= {
+    f"RAY_health_check_{name}" for name in ("initial_delay_ms", "period_ms", "timeout_ms", "failure_threshold")
+}
 LAST_STEPS_SECONDS = 10
 """Between a finished drain and the end of the process: workers are ended, Ray is left."""
 
@@ -196,6 +199,8 @@ def test_variables_are_known(overlay: str) -> None:
         assert {variable["name"] for variable in container.get("env", ())} <= VARIABLES
         # Kubernetes would add GRADMESH_PORT=tcp://… for a Service called gradmesh.
         assert template.spec["enableServiceLinks"] is False
+        for variable in container.get("env", ()):
+            assert not variable["name"].startswith("RAY_health") or f"`{variable['name']}`" in DOCS
         for name in re.findall(r"\$\((\w+)\)", " ".join(container.get("args", ()))):
             assert name in {variable["name"] for variable in container["env"]}
 
