@@ -131,8 +131,8 @@ def said(process: subprocess.Popen[str]) -> str:
 
 
 def bench_latency(rounds: int) -> Line:
-    """p50 of the tutorial's gradient through the service, beside a bare echo of 1 KB."""
-    serve = [str(Path(sys.executable).with_name("gradmesh")), "serve", "--port", "0", "--workers", "1"]
+    """p50 of the tutorial's gradient through the service, inline, beside a bare echo of 1 KB."""
+    serve = [str(Path(sys.executable).with_name("gradmesh")), "serve", "--port", "0", "--workers", "0"]
     with child(serve) as server, child([sys.executable, str(HERE / "echo.py")]) as echo_server:
         port = int(said(echo_server))
         address = next(word for word in said(server).split() if word.startswith("127.0.0.1:"))
