@@ -9,14 +9,13 @@ import asyncio
 import sys
 
 from gradmesh_server.config import Config
-from gradmesh_server.logs import set_up
 from gradmesh_server.server import Server
 
 
 async def main(observed: bool) -> None:
     """Serve until killed; prints the address."""
-    set_up("warning", "json" if observed else None)
-    server = Server(Config(port=0, metrics_port=0 if observed else None), observed=observed)
+    config = Config(port=0, metrics_port=0, log_format="json") if observed else Config(port=0)
+    server = Server(config, observed=observed)
     await server.start()
     print(server.address, flush=True)
     await asyncio.Event().wait()

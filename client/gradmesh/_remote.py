@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Final, TypeAlias, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 import grpc
 import numpy as np
 
 from gradmesh import _codec
 from gradmesh._blobs import Digests, receive, upload_parts
-from gradmesh._options import Budget, Keepalive, Retry, Timeout
+from gradmesh._channel import channel_options, credentials, tls_from, token_metadata, why_unreachable
+from gradmesh._options import TLS, Budget, Keepalive, Retry, Timeout
 from gradmesh._progress import Progress
 from gradmesh._session import enter_session, leave_session
 from gradmesh._status import decode_error
+from gradmesh._tracing import client_span, outgoing
 from gradmesh.v1 import blob_service_pb2 as blob_pb
 from gradmesh.v1 import blob_service_pb2_grpc as blob_grpc
 from gradmesh.v1 import gradient_service_pb2 as pb
@@ -39,7 +42,6 @@ CONSTANT_BYTES: Final = 64 * 1024
 INLINE_BYTES: Final = 2 << 20
 """Tensors of up to this many bytes in all travel inside the request; the others are streamed before it."""
 
-_MAX_MESSAGE_BYTES: Final = 64 << 20
 _HEALS: Final = 4
 
 _T = TypeVar("_T")
@@ -73,28 +75,28 @@ class RemoteSession:
     """
 
     def __init__(
-        self, address: str, timeout: Timeout, retry: Retry, keepalive: Keepalive, progress: bool, grad_fns: bool
+        self,
+        address: str,
+        timeout: Timeout,
+        retry: Retry,
+        keepalive: Keepalive,
+        progress: bool,
+        grad_fns: bool,
+        tls: TLS | None = None,
+        token: str | None = None,
     ) -> None:
         self.address = address
         self._timeout = timeout
         self._retry = retry
         self._progress = progress
         self._grad_fns = grad_fns
-        self._channel = grpc.insecure_channel(
-            address,
-            options=[
-                ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
-                ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
-                ("grpc.keepalive_time_ms", int(keepalive.interval_seconds * 1000)),
-                ("grpc.keepalive_timeout_ms", int(keepalive.timeout_seconds * 1000)),
-                # Retrying is ours; gRPC must not wait long before it looks for the server again.
-                ("grpc.enable_retries", 0),
-                ("grpc.initial_reconnect_backoff_ms", 50),
-                ("grpc.min_reconnect_backoff_ms", 50),
-                ("grpc.max_reconnect_backoff_ms", 1000),
-                ("grpc.use_local_subchannel_pool", 1),
-            ],
-        )
+        self._tls = tls
+        self._metadata = token_metadata(token, address, tls)
+        options = channel_options(keepalive, tls)
+        if tls is None:
+            self._channel = grpc.insecure_channel(address, options)
+        else:
+            self._channel = grpc.secure_channel(address, credentials(tls), options)
         # Serialised here rather than by the stub, because that tells the number of bytes.
         self._compute: Callable[..., bytes] = self._channel.unary_unary("/gradmesh.v1.GradientService/Compute")
         self._gradients = pb_grpc.GradientServiceStub(self._channel)
@@ -104,6 +106,7 @@ class RemoteSession:
         self._inline_bytes = INLINE_BYTES
         self._lock = threading.Lock()
         self._closed = False
+        self._met = False  # Whether the server ever answered.
 
     def __repr__(self) -> str:
         return f"<gradmesh session at {self.address}{', closed' if self._closed else ''}>"
@@ -113,7 +116,8 @@ class RemoteSession:
     def run(self, request: Request) -> Result:
         """Evaluate; see Session.run."""
         budget = self._timeout.start()
-        return self._persist(lambda: self._run_once(request, budget), budget)
+        with client_span(self.address):
+            return self._persist(lambda: self._run_once(request, budget), budget)
 
     def explain(self, request: Request) -> str:
         """The plan as text, and where it would run; see Session.explain."""
@@ -125,10 +129,10 @@ class RemoteSession:
 
         def ask() -> str:
             try:
-                reply = self._guard(lambda: self._gradients.Explain(message, timeout=budget.left()), graph)
+                reply = self._guard(lambda: self._gradients.Explain(message, **self._with(budget)), graph)
             except GraphNotFoundError:
                 message.graph.CopyFrom(_codec.encode_graph(graph))
-                reply = self._guard(lambda: self._gradients.Explain(message, timeout=budget.left()), graph)
+                reply = self._guard(lambda: self._gradients.Explain(message, **self._with(budget)), graph)
             return reply.text
 
         return self._persist(ask, budget)
@@ -157,7 +161,7 @@ class RemoteSession:
         budget = self._timeout.start()
         request = pb.GetServerInfoRequest()
         return self._persist(
-            lambda: self._guard(lambda: self._gradients.GetServerInfo(request, timeout=budget.left())), budget
+            lambda: self._guard(lambda: self._gradients.GetServerInfo(request, **self._with(budget))), budget
         )
 
     def ops(self) -> Sequence[pb.OpInfo]:
@@ -165,7 +169,7 @@ class RemoteSession:
         budget = self._timeout.start()
         request = pb.ListOpsRequest()
         return self._persist(
-            lambda: self._guard(lambda: self._gradients.ListOps(request, timeout=budget.left())), budget
+            lambda: self._guard(lambda: self._gradients.ListOps(request, **self._with(budget))), budget
         ).ops
 
     def greet(self) -> None:
@@ -232,7 +236,7 @@ class RemoteSession:
             with Progress(sum(arrays[index].nbytes for index, _ in todo), self._progress) as progress:
                 for index, digest in todo:
                     parts = upload_parts(arrays[index], digest, progress.advance)
-                    reply = self._guard(lambda parts=parts: self._blobs.Upload(parts, timeout=budget.left()))  # type: ignore[misc]
+                    reply = self._guard(lambda parts=parts: self._blobs.Upload(parts, **self._with(budget)))  # type: ignore[misc]
                     moved.sent += arrays[index].nbytes
                     if digest:
                         with self._lock:
@@ -256,7 +260,7 @@ class RemoteSession:
         if not unsure:
             return {}
         ask = blob_pb.FindMissingRequest(digests=unsure)
-        missing = self._guard(lambda: self._blobs.FindMissing(ask, timeout=budget.left())).missing
+        missing = self._guard(lambda: self._blobs.FindMissing(ask, **self._with(budget))).missing
         with self._lock:
             self._stored.update(unsure.keys() - set(missing))
         return {digest: unsure[digest] for digest in missing if digest in unsure}
@@ -281,7 +285,7 @@ class RemoteSession:
     def _exchange(self, message: pb.ComputeRequest, graph: Graph, budget: Budget, moved: _Moved) -> pb.ComputeResponse:
         data = message.SerializeToString()
         moved.sent += len(data)
-        reply = self._guard(lambda: self._compute(data, timeout=budget.left()), graph)
+        reply = self._guard(lambda: self._compute(data, **self._with(budget)), graph)
         moved.received += len(reply)
         return pb.ComputeResponse.FromString(reply)
 
@@ -305,11 +309,16 @@ class RemoteSession:
             return _codec.decode_array(tensor)
         spec = _codec.spec_of(tensor.dtype, tuple(tensor.shape))
         request = blob_pb.DownloadRequest(handle=tensor.handle)
-        array = self._guard(lambda: receive(self._blobs.Download(request, timeout=budget.left()), spec))
+        array = self._guard(lambda: receive(self._blobs.Download(request, **self._with(budget)), spec))
         moved.received += array.nbytes
         return array
 
     # --- calls --------------------------------------------------------------------------------------
+
+    def _with(self, budget: Budget) -> dict[str, Any]:
+        """What goes with every call."""
+        span = outgoing()
+        return {"timeout": budget.left(), "metadata": (*(self._metadata or ()), *span) if span else self._metadata}
 
     def _guard(self, call: Callable[[], _T], graph: Graph | None = None) -> _T:
         """What a call returns; what gRPC raises becomes an error of ours."""
@@ -334,8 +343,14 @@ class RemoteSession:
                 raise self._is_closed()
             attempt += 1
             try:
-                return work()
+                result = work()
+                self._met = True
+                return result
             except UnavailableError:
+                if not self._met and attempt == 1:
+                    reason = why_unreachable(self.address, self._tls)
+                    if reason is not None:
+                        raise reason from None
                 delay = self._retry.delay_seconds(attempt)
                 if attempt >= self._retry.attempts or not budget.allows(delay):
                     raise
@@ -355,6 +370,8 @@ def connect(
     keepalive: Keepalive = Keepalive(),  # noqa: B008
     progress: bool = True,
     grad_fns: bool = False,
+    tls: TLS | None = None,
+    token: str | None = None,
 ) -> RemoteSession:
     """A session with the service at `address`.
 
@@ -365,9 +382,14 @@ def connect(
         keepalive: how a dead connection is noticed.
         progress: whether uploads of more than two seconds show a progress bar when stderr is a terminal.
         grad_fns: whether results carry the metadata of every grad_fn: where it ran, in which stages.
+        tls: encrypt, and know the server by its certificate; not given, the environment variables
+            GRADMESH_TLS_CA, GRADMESH_TLS_CERT and GRADMESH_TLS_KEY say so, or else the connection is plain.
+        token: says who calls; not given, the environment variable GRADMESH_TOKEN is. A token goes to
+            other machines over TLS only.
 
     Raises:
         UnavailableError: no server answers there.
+        UnauthenticatedError: the server does not know the token or certificate, or is not to be trusted.
         DeadlineError: none answers in time.
 
     Example:
@@ -378,7 +400,9 @@ def connect(
         timeout = Timeout(timeout)
     if ":" not in address:
         raise InvalidRequestError("an address has a port", expected="host:port", got=address)
-    session = RemoteSession(address, timeout, retry, keepalive, progress, grad_fns)
+    tls = tls_from(os.environ) if tls is None else tls
+    token = os.environ.get("GRADMESH_TOKEN", "").strip() if token is None else token
+    session = RemoteSession(address, timeout, retry, keepalive, progress, grad_fns, tls, token)
     try:
         session.greet()
     except BaseException:

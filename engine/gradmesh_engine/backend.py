@@ -61,6 +61,27 @@ Tensor: TypeAlias = "np.ndarray | Pieces"
 
 
 @dataclass(frozen=True, slots=True)
+class RangeRun:
+    """One piece of work given to a worker, whether it came to its end or not.
+
+    Attributes:
+        worker: id of the worker.
+        begin_seconds: when it was given, counted from the beginning of the run.
+        seconds: from then until its result, or its loss, was known.
+        busy_seconds: time the worker itself spent on it, 0.0 when it was lost.
+        groups: first group and the group after the last; (0, 0) for work that is not split.
+        lost: why it has to run again, "" when it came to its end.
+    """
+
+    worker: str
+    begin_seconds: float
+    seconds: float
+    busy_seconds: float
+    groups: tuple[int, int]
+    lost: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class StageRun:
     """How one stage of a plan ran.
 
@@ -68,11 +89,13 @@ class StageRun:
         workers: ids of the workers that took part, in the order of their ranges.
         seconds: wall time of the stage, in seconds.
         retries: ranges that had to run again because a worker or an object was lost.
+        ranges: the pieces of work it was divided into, in the order they ended.
     """
 
     workers: tuple[str, ...]
     seconds: float
     retries: int = 0
+    ranges: tuple[RangeRun, ...] = ()
 
 
 @dataclass(frozen=True)

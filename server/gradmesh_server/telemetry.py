@@ -9,7 +9,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import grpc
@@ -19,15 +19,16 @@ from gradmesh.v1 import blob_service_pb2 as blob_pb
 from gradmesh.v1 import gradient_service_pb2 as pb
 from gradmesh_engine.backend import StageRun
 from gradmesh_engine.errors import GradmeshError
-from gradmesh_server.logs import REQUESTS, log_call
+from gradmesh_server.logs import LogFormat, RequestLog
 from gradmesh_server.metrics import Metrics, Readings
+from gradmesh_server.tracing import TRACE_KEYS, make_tracing
 
 ANONYMOUS: Final = "anonymous"
 
 OK: Final = "ok"
 
 _METHODS: Final = {
-    f"/{service.full_name}/{method.name}": method.name
+    f"/{service.full_name}/{method.name}": (service.full_name, method.name)
     for service in (
         pb.DESCRIPTOR.services_by_name["GradientService"],
         blob_pb.DESCRIPTOR.services_by_name["BlobService"],
@@ -44,9 +45,10 @@ class Call:
     """One call while it is under way, and what its log line, metrics and spans are made of.
 
     Attributes:
+        service: full name of the service.
         method: name of the RPC.
         request_id: names the call, here and at the client.
-        metadata: what the client sent along.
+        trace: the trace context the client sent along, by name of its metadata.
         began: on the clock of time.perf_counter().
         principal: who calls.
         error: what ended it; None while it is well.
@@ -58,10 +60,11 @@ class Call:
         seconds: how long it took.
     """
 
+    service: str
     method: str
     request_id: str
-    metadata: Any
     began: float
+    trace: dict[str, str] = field(default_factory=dict)
     principal: str = ANONYMOUS
     error: GradmeshError | None = None
     outcome: str = OK
@@ -85,9 +88,11 @@ class Telemetry(grpc.aio.ServerInterceptor):
 
     Args:
         readings: see Metrics.
+        log_format: how the line of a call looks; None for no lines.
     """
 
-    def __init__(self, readings: Callable[[], Readings]) -> None:
+    def __init__(self, readings: Callable[[], Readings], log_format: LogFormat | None) -> None:
+        self._log = RequestLog(log_format) if log_format is not None else None
         self.metrics = Metrics(readings)
         self._requests = self.metrics.counter("gradmesh_requests_total")
         self._received = self.metrics.counter("gradmesh_received_bytes_total")
@@ -96,6 +101,7 @@ class Telemetry(grpc.aio.ServerInterceptor):
         self._plans = self.metrics.counter("gradmesh_plans_made_total")
         self._seconds = self.metrics.histogram("gradmesh_request_seconds")
         self._phases = self.metrics.histogram("gradmesh_phase_seconds")
+        self._tracing = make_tracing()
         self._handlers: dict[str, tuple[Any, Any]] = {}
         self._prefix = secrets.token_hex(6)
         self._numbers = itertools.count(1)
@@ -107,20 +113,20 @@ class Telemetry(grpc.aio.ServerInterceptor):
     ) -> Any:
         """The handler of a call, with ours around it."""
         handler = await continuation(handler_call_details)
-        method = _METHODS.get(handler_call_details.method)
-        if handler is None or method is None:
+        path = handler_call_details.method
+        if handler is None or path not in _METHODS:
             return handler
-        known = self._handlers.get(method)
+        known = self._handlers.get(path)
         if known is None or known[0] is not handler:
-            known = self._handlers[method] = handler, self._around(handler, method)
+            known = self._handlers[path] = handler, self._around(handler, *_METHODS[path])
         return known[1]
 
-    def _around(self, handler: Any, method: str) -> Any:
+    def _around(self, handler: Any, service: str, method: str) -> Any:
         """A handler that does what `handler` does and is seen."""
         if handler.unary_stream is not None:
 
             async def stream(request: Any, context: Any) -> AsyncIterator[Any]:
-                call = self._begin(method, context)
+                call = self._begin(service, method, context)
                 call.received = request.ByteSize()
                 try:
                     async for part in handler.unary_stream(request, context):
@@ -141,7 +147,7 @@ class Telemetry(grpc.aio.ServerInterceptor):
         streams = handler.unary_unary is None
 
         async def unary(request: Any, context: Any) -> Any:
-            call = self._begin(method, context)
+            call = self._begin(service, method, context)
             if not streams:
                 call.received = request.ByteSize()
             try:
@@ -160,15 +166,16 @@ class Telemetry(grpc.aio.ServerInterceptor):
             unary, request_deserializer=handler.request_deserializer, response_serializer=handler.response_serializer
         )
 
-    def _begin(self, method: str, context: Any) -> Call:
-        metadata = context.invocation_metadata()
-        request_id = ""
-        for key, value in metadata or ():
+    def _begin(self, service: str, method: str, context: Any) -> Call:
+        call = Call(service, method, "", time.perf_counter())
+        for key, value in context.invocation_metadata() or ():
             if key == REQUEST_ID_KEY and _GOOD_ID.fullmatch(value):
-                request_id = value
-        request_id = request_id or f"{self._prefix}-{next(self._numbers):x}"
-        context.set_trailing_metadata(((REQUEST_ID_KEY, request_id),))
-        call = Call(method, request_id, metadata, time.perf_counter())
+                call.request_id = value
+            elif key in TRACE_KEYS:
+                call.trace[key] = value
+        if not call.request_id:
+            call.request_id = f"{self._prefix}-{next(self._numbers):x}"
+        context.set_trailing_metadata(((REQUEST_ID_KEY, call.request_id),))
         _CURRENT.set(call)
         return call
 
@@ -200,5 +207,7 @@ class Telemetry(grpc.aio.ServerInterceptor):
             self._runs[(stats.where,)] += 1
             if stats.cache != "hit":
                 self._plans[(stats.cache.partition(":")[0],)] += 1
-        if REQUESTS.isEnabledFor(20):
-            log_call(call)
+        if self._log is not None:
+            self._log.write(call)
+        if self._tracing is not None:
+            self._tracing.record(call)

@@ -64,6 +64,25 @@ def test_a_killed_worker_does_not_change_the_bits(cluster: Harness, name: str) -
     assert pid not in {worker.pid for worker in cluster.backend.workers()}
 
 
+def test_ranges_tell_where_and_how_long_they_ran(cluster: Harness) -> None:
+    cluster.until_all_alive()
+    begin = monotonic()
+    future = cluster.begin(case("logistic"))
+    kill_a_busy_worker(cluster)
+    (stage,) = future.result().stages
+    took = monotonic() - begin
+    ended = [piece for piece in stage.ranges if not piece.lost]
+    assert {piece.worker for piece in ended} == set(stage.workers)
+    assert {piece.lost for piece in stage.ranges} - {""} == {"the worker died"}
+    for piece in ended:
+        assert 0 < piece.busy_seconds <= piece.seconds
+        assert 0 <= piece.begin_seconds <= piece.begin_seconds + piece.seconds <= took
+    split = case("logistic").program.plan.split
+    assert split is not None
+    groups = [group for first, stop in (piece.groups for piece in ended) for group in range(first, stop)]
+    assert sorted(groups) == list(range(split.groups))
+
+
 def test_two_workers_killed_in_a_multi_stage_graph(cluster: Harness) -> None:
     there = make(batch_norm(240_000))
     cluster.until_all_alive()

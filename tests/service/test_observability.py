@@ -8,21 +8,29 @@ import logging
 import re
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import grpc
 import pytest
+from opentelemetry import trace
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from prometheus_client.parser import text_string_to_metric_families
 
 from gradmesh import _codec
 from gradmesh._remote import INLINE_BYTES, connect
 from gradmesh.v1 import gradient_service_pb2 as pb
 from gradmesh.v1 import gradient_service_pb2_grpc as pb_grpc
+from gradmesh_engine.backend import Operand, Outcome, RangeRun
 from gradmesh_engine.errors import GradmeshError, InvalidGraphError, UnavailableError
+from gradmesh_engine.program import Program
 from gradmesh_engine.session import Request
 from gradmesh_server import logs, metrics
 from gradmesh_server.config import Config
+from gradmesh_server.inline import InlineBackend
 from gradmesh_server.server import Server, background
 from tests.service.graphs import chain_request, until
 from tests.service.test_server import ONCE, GatedBackend, in_thread, open_gate
@@ -32,7 +40,7 @@ Samples = Mapping[tuple[str, frozenset[tuple[str, str]]], float]
 
 @pytest.fixture(scope="module")
 def watched() -> Iterator[Server]:
-    with background(Config(port=0, metrics_port=0)) as server:
+    with background(Config(port=0, metrics_port=0, log_format="json")) as server:
         yield server
 
 
@@ -213,39 +221,34 @@ def test_principals_do_not_make_labels_without_end() -> None:
 # --- log lines and request ids --------------------------------------------------------------------
 
 
-class Lines(logging.Handler):
-    """Keeps what would be written."""
+class Lines:
+    """What was written to standard error."""
 
-    def __init__(self, formatter: logging.Formatter) -> None:
-        super().__init__()
-        self.setFormatter(formatter)
-        self.lines: list[str] = []
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self._capsys = capsys
+        self._text = ""
 
-    def emit(self, record: logging.LogRecord) -> None:
-        self.lines.append(self.format(record))
+    @property
+    def text(self) -> str:
+        self._text += self._capsys.readouterr().err
+        return self._text
 
 
 @pytest.fixture
-def lines() -> Iterator[list[str]]:
-    handler = Lines(logs.JsonFormatter())
-    before = logs.REQUESTS.level
-    logs.REQUESTS.addHandler(handler)
-    logs.REQUESTS.setLevel(logging.INFO)
-    yield handler.lines
-    logs.REQUESTS.removeHandler(handler)
-    logs.REQUESTS.setLevel(before)
+def lines(capsys: pytest.CaptureFixture[str]) -> Lines:
+    return Lines(capsys)
 
 
-def line_of(lines: list[str], request_id: str) -> dict[str, Any]:
+def line_of(lines: Lines, request_id: str) -> dict[str, Any]:
     def found() -> list[dict[str, Any]]:
-        return [line for line in map(json.loads, lines) if line["request_id"] == request_id]
+        return [line for line in map(json.loads, lines.text.splitlines()) if line["request_id"] == request_id]
 
     until(lambda: bool(found()))
     (line,) = found()
     return line
 
 
-def test_one_line_per_request_tells_how_it_went(watched: Server, lines: list[str]) -> None:
+def test_one_line_per_request_tells_how_it_went(watched: Server, lines: Lines) -> None:
     with grpc.insecure_channel(watched.address) as channel:
         _, call = pb_grpc.GradientServiceStub(channel).Compute.with_call(
             message_of(chain_request(6, 11)), metadata=(("x-request-id", "train-17/step:4"),), timeout=10
@@ -278,7 +281,7 @@ def test_a_bad_request_id_is_replaced(watched: Server, bad: str) -> None:
     assert all(re.fullmatch(r"[0-9a-f]{12}-[0-9a-f]+", found) for found in ids)
 
 
-def test_an_error_carries_the_id_of_its_line(watched: Server, lines: list[str]) -> None:
+def test_an_error_carries_the_id_of_its_line(watched: Server, lines: Lines) -> None:
     wrong = chain_request(4)
     with connect(watched.address) as session, pytest.raises(GradmeshError) as caught:
         session.run(Request(wrong.graph, wrong.inputs[:1], wrong.query))
@@ -290,10 +293,10 @@ def test_an_error_carries_the_id_of_its_line(watched: Server, lines: list[str]) 
     assert any(caught.value.request_id in note for note in caught.value.__notes__)
 
 
-def test_a_call_that_is_given_up_has_a_line(lines: list[str]) -> None:
+def test_a_call_that_is_given_up_has_a_line(lines: Lines) -> None:
     backend = GatedBackend()
     with (
-        background(Config(port=0, inline="never"), backend) as server,
+        background(Config(port=0, inline="never", log_format="json"), backend) as server,
         grpc.insecure_channel(server.address) as channel,
     ):
         pending = pb_grpc.GradientServiceStub(channel).Compute.future(
@@ -304,12 +307,141 @@ def test_a_call_that_is_given_up_has_a_line(lines: list[str]) -> None:
         assert line_of(lines, "gone")["outcome"] == "CancelledError"
 
 
-def test_text_lines_are_for_people() -> None:
-    record = logging.makeLogRecord({"name": "gradmesh.requests", "levelname": "INFO", "msg": "request", "created": 0.0})
-    record.gradmesh_fields = {"request_id": "a-1", "cache": "new graph", "seconds": 0.25}
-    text = logs.TextFormatter().format(record)
-    assert text.endswith('INFO gradmesh.requests: request request_id=a-1 cache="new graph" seconds=0.250000')
+def test_text_lines_are_for_people(lines: Lines) -> None:
+    with background(Config(port=0, log_format="text")) as server, connect(server.address) as session:
+        session.run(chain_request(2, 9))
+        until(lambda: "outcome=ok" in lines.text and "GraphNotFoundError" in lines.text)
+    (line,) = [line for line in lines.text.splitlines() if "outcome=ok" in line and "method=Compute" in line]
+    assert re.match(r"\S+Z INFO gradmesh.requests: request request_id=\S+ principal=anonymous ", line)
+    assert ' cache="new graph" where=inline stages=' in line
+
+
+@pytest.mark.parametrize("log_format", ["json", "text"])
+def test_other_records_look_alike(log_format: logs.LogFormat, capsys: pytest.CaptureFixture[str]) -> None:
+    root = logging.getLogger()
+    before = root.handlers[:], root.level
+    try:
+        logs.set_up("warning", log_format)
+        try:
+            raise ValueError('bad "thing"')
+        except ValueError:
+            logging.getLogger("gradmesh.server").exception("it\nfailed", extra=logs.about_request("a-7"))
+        logging.getLogger("gradmesh.server").info("not this")
+    finally:
+        root.handlers[:], root.level = before
+    text = capsys.readouterr().err
+    if log_format == "text":
+        assert "ERROR gradmesh.server: it\nfailed request_id=a-7\nTraceback" in text
+        return
+    (line,) = map(json.loads, text.splitlines())
+    assert (line["level"], line["message"], line["request_id"]) == ("error", "it\nfailed", "a-7")
+    assert line["exception"].endswith('ValueError: bad "thing"')
 
 
 def test_errors_of_this_process_have_no_id() -> None:
     assert InvalidGraphError("wrong").request_id == ""
+
+
+# --- spans ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def exporter() -> Iterator[InMemorySpanExporter]:
+    """The spans of this process, which is the client and the server. A process has one provider for ever."""
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    trace.set_tracer_provider(provider)
+    yield exporter
+    exporter.shutdown()
+
+
+@pytest.fixture
+def spans(exporter: InMemorySpanExporter) -> InMemorySpanExporter:
+    exporter.clear()
+    return exporter
+
+
+def named(spans: InMemorySpanExporter, name: str) -> list[ReadableSpan]:
+    return [span for span in spans.get_finished_spans() if span.name == name]
+
+
+def child_of(child: ReadableSpan, parent: ReadableSpan) -> bool:
+    """Whether one span lies within the other, in the tree and in time (clocks are read microseconds apart)."""
+    slack = 2_000_000
+    assert child.parent is not None and child.context is not None and parent.context is not None
+    assert None not in (child.start_time, child.end_time, parent.start_time, parent.end_time)
+    return (
+        child.context.trace_id == parent.context.trace_id
+        and child.parent.span_id == parent.context.span_id
+        and parent.start_time - slack <= child.start_time <= child.end_time <= parent.end_time + slack  # type: ignore[operator]
+    )
+
+
+COMPUTE = "gradmesh.v1.GradientService/Compute"
+
+
+def test_a_trace_leads_from_the_client_through_the_phases(
+    watched: Server, spans: InMemorySpanExporter, lines: Lines
+) -> None:
+    with connect(watched.address, retry=ONCE) as session:
+        session.run(chain_request(4, 17))
+    until(lambda: len(named(spans, COMPUTE)) == 2 and bool(named(spans, "encode")))
+    (client,) = named(spans, "gradmesh.evaluate")
+    assert client.parent is None
+    unknown, found = named(spans, COMPUTE)
+    assert child_of(unknown, client) and child_of(found, client)
+    assert unknown.status.status_code is trace.StatusCode.ERROR
+    assert unknown.attributes is not None and found.attributes is not None and client.context is not None
+    assert unknown.attributes["rpc.grpc.status_code"] == grpc.StatusCode.NOT_FOUND.value[0]
+    assert (found.attributes["rpc.grpc.status_code"], found.attributes["gradmesh.where"]) == (0, "inline")
+    phases = [named(spans, phase)[0] for phase in metrics.PHASES]
+    assert all(child_of(phase, found) for phase in phases)
+    assert [a.end_time for a in phases[:-1]] == [b.start_time for b in phases[1:]]
+    line = line_of(lines, str(found.attributes["gradmesh.request_id"]))
+    assert line["trace_id"] == f"{client.context.trace_id:032x}"
+
+
+def test_a_callers_own_span_is_the_parent(watched: Server, spans: InMemorySpanExporter) -> None:
+    """As a client in another language sends it."""
+    parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    with grpc.insecure_channel(watched.address) as channel:
+        pb_grpc.GradientServiceStub(channel).Compute(
+            message_of(chain_request(4, 18)), metadata=(("traceparent", parent),), timeout=10
+        )
+    until(lambda: bool(named(spans, COMPUTE)))
+    (span,) = named(spans, COMPUTE)
+    assert span.context is not None and span.parent is not None
+    assert f"{span.context.trace_id:032x}-{span.parent.span_id:016x}" == parent[3:-3]
+
+
+class RangedBackend(InlineBackend):
+    """Runs in process and tells of it as workers do: one range that is lost, then one that ends."""
+
+    async def run(self, program: Program, operands: Sequence[Operand], *, deadline: float) -> Outcome:
+        outcome = await super().run(program, operands, deadline=deadline)
+        stage = outcome.stages[0]
+        half = stage.seconds / 2
+        ranges = (
+            RangeRun("worker-1", 0.0, half, 0.0, (0, 4), lost="the worker died"),
+            RangeRun("worker-0", half, half, half, (0, 4)),
+        )
+        return replace(outcome, stages=(replace(stage, workers=("worker-0",), retries=1, ranges=ranges),))
+
+
+def test_each_range_of_a_worker_has_a_span(spans: InMemorySpanExporter, lines: Lines) -> None:
+    config = Config(port=0, inline="never", log_format="json")
+    with background(config, RangedBackend(1)) as server, grpc.insecure_channel(server.address) as channel:
+        pb_grpc.GradientServiceStub(channel).Compute(
+            message_of(chain_request(300, 500)), metadata=(("x-request-id", "ranged"),), timeout=10
+        )
+        until(lambda: bool(named(spans, COMPUTE)))
+    (run,) = named(spans, "run")
+    lost, ended = named(spans, "stage 0 groups 0-3")
+    assert child_of(lost, run) and child_of(ended, run)
+    assert (lost.status.status_code, lost.status.description) == (trace.StatusCode.ERROR, "the worker died")
+    assert lost.end_time == pytest.approx(ended.start_time, abs=2)
+    assert ended.attributes is not None
+    assert ended.attributes["gradmesh.worker"] == "worker-0"
+    line = line_of(lines, "ranged")
+    assert (line["where"], line["retries"], line["workers"]) == ("workers", 1, 1)

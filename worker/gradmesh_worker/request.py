@@ -19,7 +19,7 @@ from ray.exceptions import (
     RayTaskError,
 )
 
-from gradmesh_engine.backend import Operand, Outcome, Pieces, StageRun, Tensor
+from gradmesh_engine.backend import Operand, Outcome, Pieces, RangeRun, StageRun, Tensor
 from gradmesh_engine.errors import (
     DeadlineError,
     GradmeshError,
@@ -108,6 +108,7 @@ class _Flight:
     refs: list[Any]
     sources: dict[str, int]  # hex of each argument's reference -> the task that made it, -1 for inputs
     placing: int  # which placing of the inputs it reads
+    begin: float  # on the clock of perf_counter()
     follower: asyncio.Task[None] | None = None
 
 
@@ -117,6 +118,7 @@ class _Timing:
     end: float
     workers: dict[int, str] = field(default_factory=dict)
     retries: int = 0
+    ranges: list[RangeRun] = field(default_factory=list)
 
 
 class Running:
@@ -169,6 +171,7 @@ class Running:
         self._scheduler = Scheduler(jobs, self._graph.goals, len(self._graph.ranges))
         self.retries = 0
         self.placed_bytes = 0
+        self._began = perf_counter()
 
     async def run(self, deadline: float) -> Outcome:
         """The outcome. `deadline` is on the clock of `time.monotonic()`."""
@@ -278,7 +281,9 @@ class Running:
             task.whole_first,
         )
         self._time(task, worker)
-        flight = _Flight(task, worker, call, self._pool.submit(worker, call, arguments), sources, self._placings)
+        begin = perf_counter()
+        refs = self._pool.submit(worker, call, arguments)
+        flight = _Flight(task, worker, call, refs, sources, self._placings, begin)
         flight.follower = asyncio.create_task(self._follow(flight))
         self._flights[task.id] = flight
 
@@ -313,6 +318,7 @@ class Running:
         if isinstance(outcome, Report):
             del self._flights[flight.task.id]
             self._pool.learn(flight.worker, flight.call, unknown=outcome.unknown)
+            self._ended(flight, outcome.seconds, "the worker lacked the plan or data" if outcome.unknown else "")
             if outcome.unknown:
                 return [Lost((), flight.task.id)]
             if outcome.error is not None:
@@ -327,12 +333,13 @@ class Running:
             return [self._left(flight.worker)]
         if isinstance(cause, ObjectLostError):
             del self._flights[flight.task.id]
+            self._ended(flight, 0.0, "its data was lost")
             return [await self._lost(flight, cause)]
         raise translated(outcome) from outcome
 
     def _left(self, worker: str) -> Left:
         for task in [task for task, flight in self._flights.items() if flight.worker == worker]:
-            del self._flights[task]
+            self._ended(self._flights.pop(task), 0.0, "the worker died")
         return Left(worker)
 
     async def _lost(self, flight: _Flight, error: ObjectLostError) -> Lost:
@@ -398,11 +405,20 @@ class Running:
             self.retries += 1
         self._begun.add(task.id)
 
+    def _ended(self, flight: _Flight, busy_seconds: float, lost: str) -> None:
+        begin = flight.begin
+        self._timing(flight.task).ranges.append(
+            RangeRun(flight.worker, begin - self._began, perf_counter() - begin, busy_seconds, flight.call.groups, lost)
+        )
+
     def _stages(self) -> tuple[StageRun, ...]:
         """How each stage ran; a plan that ran in one call is timed as a whole."""
         runs = []
         for index in range(len(self._graph.plan.stages)):
             timing = self._timings.get(index, self._timings.get(0, _Timing(0.0, 0.0)))
             ranges = [timing.workers[r] for r in sorted(timing.workers) if r >= 0 or len(timing.workers) == 1]
-            runs.append(StageRun(tuple(dict.fromkeys(ranges)), timing.end - timing.begin, timing.retries))
+            # Of a plan that ran in one call, the first stage tells of that call.
+            pieces = tuple(self._timings[index].ranges) if index in self._timings else ()
+            workers = tuple(dict.fromkeys(ranges))
+            runs.append(StageRun(workers, timing.end - timing.begin, timing.retries, pieces))
         return tuple(runs)
