@@ -97,25 +97,32 @@ def why_unreachable(address: str, tls: TLS | None) -> UnauthenticatedError | Non
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     context.set_alpn_protocols(["h2"])
+    shaken = False
     try:
         if tls is not None and isinstance(tls.cert, (str, os.PathLike)) and isinstance(tls.key, (str, os.PathLike)):
             context.load_cert_chain(tls.cert, tls.key)
+        elif tls is not None and tls.cert is not None:
+            return None  # ssl takes the names of files only.
         with socket.create_connection((host.strip("[]"), int(port)), _PROBE_SECONDS) as plain:
             with context.wrap_socket(plain, server_hostname=host.strip("[]")) as wrapped:
-                wrapped.recv(1)  # Where the server's judgement of our certificate arrives.
-    except ssl.SSLError as error:
-        reason = error.reason or ""
-        if tls is not None and ("ALERT" in reason or "CERTIFICATE" in reason):
-            return UnauthenticatedError(
-                f"the server at {address} does not accept this client's certificate",
-                expected="a certificate of an authority the server trusts, not expired",
-                got="none" if tls.cert is None else reason.lower().replace("_", " "),
-                remedy="connect with tls=TLS(ca=..., cert=..., key=...)",
-            )
-        if tls is not None or "ALERT" not in reason:
-            return None
-    except (OSError, ValueError):
+                shaken = True
+                # A server that takes us speaks first; one that does not like our certificate hangs up.
+                refused = tls is not None and not wrapped.recv(1)
+    except TimeoutError:
         return None
+    except (OSError, ValueError) as error:  # An ssl.SSLError is an OSError.
+        alert = isinstance(error, ssl.SSLError) and "ALERT" in (error.reason or "")
+        if not shaken and not alert:
+            return None
+        refused = tls is not None
+    if refused:
+        assert tls is not None
+        return UnauthenticatedError(
+            f"the server at {address} does not accept this client's certificate",
+            expected="a certificate of an authority the server trusts, not expired",
+            got="no certificate" if tls.cert is None else "another one",
+            remedy="connect with tls=TLS(ca=..., cert=..., key=...)",
+        )
     if tls is not None:
         return None
     return UnauthenticatedError(
