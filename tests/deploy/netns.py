@@ -18,6 +18,8 @@ from tests.deploy.manifests import ROOT
 
 TOOLS = ("unshare", "nsenter", "ip", "openssl")
 NETWORK = "10.77.0"
+# What the Dockerfile sets, beside PATH and HOME.
+IMAGE = {"PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1", "RAY_USAGE_STATS_ENABLED": "0"}
 
 
 def require() -> None:
@@ -118,7 +120,7 @@ class Pod:
         with open(self._folder / log, "wb") as output:
             process = subprocess.Popen(
                 ["nsenter", "-t", str(self._namespaces.pid), "-n", "-m", "-p", "--wd=/tmp", *line],
-                env={**inherited, "PATH": path, "HOME": "/tmp", "PYTHONUNBUFFERED": "1", **environment},
+                env={**inherited, "PATH": path, "HOME": "/tmp", **IMAGE, **environment},
                 stdin=subprocess.DEVNULL,
                 **{"stdout": output, "stderr": subprocess.STDOUT, **options},
             )

@@ -15,6 +15,7 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 from tests.deploy.manifests import DEPLOY, OVERLAYS, ROOT, of_kind, pods, rendered
+from tests.deploy.netns import IMAGE
 
 DOCKERFILE = (DEPLOY / "Dockerfile").read_text()
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -73,6 +74,12 @@ def test_user_is_nobody_special() -> None:
     assert int(user) >= 10000
     for overlay in OVERLAYS:
         assert {template.spec["securityContext"]["runAsUser"] for template in pods(overlay)} == {int(user)}
+
+
+def test_the_rehearsal_has_the_images_variables() -> None:
+    (block,) = re.findall(r"^ENV ((?:.*\\\n)*.*)$", DOCKERFILE, re.MULTILINE)
+    said = dict(line.strip(" \\").split("=", 1) for line in block.splitlines())
+    assert {name: value for name, value in said.items() if name not in ("PATH", "HOME")} == IMAGE
 
 
 def test_context_has_what_is_copied_and_no_more() -> None:

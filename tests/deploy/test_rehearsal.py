@@ -19,7 +19,7 @@ from gradmesh_server.tokens import make_token
 from tests.deploy.manifests import Object, Pods, amount, coordinator, of_kind, one, pods
 from tests.deploy.netns import NETWORK, Pod, Switch, require, wait_for
 
-pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.xdist_group("cluster")]
+pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.xdist_group("cluster"), pytest.mark.timeout(600)]
 
 SERVICE = "gradmesh.gradmesh.svc"
 CLIENT = Path(__file__).with_name("rehearsal_client.py")
@@ -125,7 +125,7 @@ def rehearsal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rehearsal]:
             return made, made.start(["ray", "start", *address, *options, "--block"], variables, "ray.log")
 
         def started(made: Pod) -> None:
-            wait_for(lambda: "Ray runtime started" in made.log("ray.log"), 60, "ray start")
+            wait_for(lambda: "Ray runtime started" in made.log("ray.log"), 120, "ray start")
 
         head, _ = ray_node(cluster["spec"]["headGroupSpec"], NUMBERS["head"], "--head", "--no-monitor")
         started(head)
