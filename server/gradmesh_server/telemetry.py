@@ -27,7 +27,7 @@ ANONYMOUS: Final = "anonymous"
 
 OK: Final = "ok"
 
-_METHODS: Final = {
+METHODS: Final = {
     f"/{service.full_name}/{method.name}": (service.full_name, method.name)
     for service in (
         pb.DESCRIPTOR.services_by_name["GradientService"],
@@ -114,11 +114,11 @@ class Telemetry(grpc.aio.ServerInterceptor):
         """The handler of a call, with ours around it."""
         handler = await continuation(handler_call_details)
         path = handler_call_details.method
-        if handler is None or path not in _METHODS:
+        if handler is None or path not in METHODS:
             return handler
         known = self._handlers.get(path)
         if known is None or known[0] is not handler:
-            known = self._handlers[path] = handler, self._around(handler, *_METHODS[path])
+            known = self._handlers[path] = handler, self._around(handler, *METHODS[path])
         return known[1]
 
     def _around(self, handler: Any, service: str, method: str) -> Any:
