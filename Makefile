@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 GENERATED := client/gradmesh/v1
 
-.PHONY: deploy-check setup oracle demo test lint format types proto proto-check bench examples clean ci
+.PHONY: conformance deploy-check setup oracle demo test lint format types proto proto-check bench examples clean ci
 
 setup: $(READY) ## Make the virtual environment and install everything but torch.
 
@@ -44,6 +44,9 @@ bench: $(READY) ## Timings and peak memory, beside PyTorch when it is installed.
 
 examples: $(READY) ## Every example, as CI runs them.
 	$(BIN)/python examples/demo.py && $(BIN)/python examples/custom_function.py
+
+conformance: $(READY) ## Certify two servers of our own: one that computes in process, one with workers.
+	$(BIN)/python tests/service/certify.py
 
 deploy-check: $(READY) ## The manifests render, are valid, fit each other and the code; the Dockerfile lints.
 	$(BIN)/python -m pytest tests/deploy

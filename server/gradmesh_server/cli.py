@@ -1,4 +1,4 @@
-"""The command line: `gradmesh serve`, `gradmesh info`, `gradmesh token`."""
+"""The command line: `gradmesh serve`, `gradmesh info`, `gradmesh conformance`, `gradmesh token`."""
 
 from __future__ import annotations
 
@@ -49,6 +49,14 @@ def parser() -> argparse.ArgumentParser:
     info.add_argument("address", metavar="HOST:PORT")
     info.add_argument("--timeout", type=float, default=10.0, help="seconds to wait for an answer")
     info.add_argument("--ops", action="store_true", help="list the operations too")
+
+    conformance = commands.add_parser(
+        "conformance",
+        help="certify a server",
+        description="Try every conformance vector on a server and tell what differs. The status is 1 if anything does.",
+    )
+    conformance.add_argument("address", metavar="HOST:PORT")
+    conformance.add_argument("--timeout", type=float, default=60.0, help="seconds to wait for each answer")
 
     token = commands.add_parser(
         "token",
@@ -165,11 +173,28 @@ def info(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def conformance(arguments: argparse.Namespace) -> int:
+    """Certify a server; the status is 1 when a vector fails."""
+    from gradmesh._remote import connect
+    from gradmesh_server.conformance import certify
+
+    passed = failed = 0
+    with connect(arguments.address, timeout=arguments.timeout) as session:
+        for verdict in certify(session, arguments.timeout):
+            passed += not verdict.faults
+            failed += bool(verdict.faults)
+            print(f"{'FAIL' if verdict.faults else 'ok':4}  {verdict.name}")
+            for fault in verdict.faults:
+                print(f"      {fault}")
+    print(f"{passed + failed} vectors: {passed} passed, {failed} failed")
+    return int(failed > 0)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of the console script."""
     arguments = parser().parse_args(argv)
     try:
-        return {"serve": serve, "info": info, "token": token}[arguments.command](arguments)
+        return {"serve": serve, "info": info, "conformance": conformance, "token": token}[arguments.command](arguments)
     except GradmeshError as error:
         print(f"gradmesh: {error}", file=sys.stderr)
         return 1
