@@ -215,6 +215,7 @@ class Server:
         await server.stop(0 if self._busy() else _LAST_WORDS_SECONDS)
         if self._probes is not None:
             await self._probes.stop()
+        self._telemetry.flush()
         if self._http is not None:
             await asyncio.to_thread(self._http.close)
         self._blob_servicer.close()

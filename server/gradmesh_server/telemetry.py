@@ -36,6 +36,10 @@ METHODS: Final = {
     for method in service.methods
 }
 
+# Calls are told of so long after they ended, or when there are so many.
+_TELL_SECONDS: Final = 0.02
+_MOST_ENDED: Final = 64
+
 # What a client calls a request goes to logs and back to the client as it is.
 _GOOD_ID: Final = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 
@@ -102,6 +106,8 @@ class Telemetry(grpc.aio.ServerInterceptor):
         self._seconds = self.metrics.histogram("gradmesh_request_seconds")
         self._phases = self.metrics.histogram("gradmesh_phase_seconds")
         self._tracing = make_tracing()
+        self._ended: list[Call] = []
+        self._telling: asyncio.TimerHandle | None = None
         self._handlers: dict[str, tuple[Any, Any]] = {}
         self._prefix = secrets.token_hex(6)
         self._numbers = itertools.count(1)
@@ -187,8 +193,23 @@ class Telemetry(grpc.aio.ServerInterceptor):
             else:
                 gone = isinstance(error, (asyncio.CancelledError, GeneratorExit))
                 call.outcome = "CancelledError" if gone else "InternalError"
-        # After the reply is on its way.
-        asyncio.get_running_loop().call_soon(self._tell, call)
+        # Told together, after their replies: a turn of the event loop for each would cost more than the telling.
+        self._ended.append(call)
+        if self._telling is None:
+            self._telling = asyncio.get_running_loop().call_later(_TELL_SECONDS, self.flush)
+        elif len(self._ended) >= _MOST_ENDED:
+            self.flush()
+
+    def flush(self) -> None:
+        """Count, log and trace the calls that ended since the last time."""
+        if self._telling is not None:
+            self._telling.cancel()
+            self._telling = None
+        ended, self._ended = self._ended, []
+        for call in ended:
+            self._tell(call)
+        if self._log is not None:
+            self._log.write(ended)
 
     def _tell(self, call: Call) -> None:
         method = (call.method,)
@@ -207,7 +228,5 @@ class Telemetry(grpc.aio.ServerInterceptor):
             self._runs[(stats.where,)] += 1
             if stats.cache != "hit":
                 self._plans[(stats.cache.partition(":")[0],)] += 1
-        if self._log is not None:
-            self._log.write(call)
         if self._tracing is not None:
             self._tracing.record(call)
