@@ -111,7 +111,10 @@ def _answer_faults(wire: _Wire, vector: Vector) -> Iterator[str]:
     tolerance = vector.get("tolerance", 0.0)
     contents = []
     for reply in replies:
-        found = {"outputs": list(reply.outputs), "gradients": [gradient_of(g) for g in reply.gradients]}
+        found: dict[str, list[tensor_pb.Tensor | None]] = {
+            "outputs": list(reply.outputs),
+            "gradients": [gradient_of(gradient) for gradient in reply.gradients],
+        }
         arrays = {kind: [_content(wire, tensor) for tensor in tensors] for kind, tensors in found.items()}
         contents.append([None if a is None else (a.dtype, a.shape, a.tobytes()) for v in arrays.values() for a in v])
         for kind in arrays:
