@@ -10,7 +10,7 @@ import pytest
 
 from tests.house.sources import ROOT
 
-DOCS = ("README.md", "CONTRIBUTING.md", "docs/architecture.md", "docs/protocol.md")
+DOCS = ("README.md", "CONTRIBUTING.md", "docs/architecture.md", "docs/protocol.md", "docs/observability.md")
 
 
 def test_the_first_example_of_the_readme_runs() -> None:
