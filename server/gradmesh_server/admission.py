@@ -143,11 +143,10 @@ class Admission:
 
     def _displace(self, owner: str) -> None:
         waiter = self._queues[owner][-1]
+        error = self._overloaded("too many requests are waiting, most of them yours", self._max_waiting, self.waiting)
         self._remove(owner, waiter)
         if not waiter.turn.done():
-            waiter.turn.set_exception(
-                self._overloaded("too many requests are waiting, most of them yours", self._max_waiting, self.waiting)
-            )
+            waiter.turn.set_exception(error)
 
     def _remove(self, owner: str, waiter: _Waiter) -> None:
         queue = self._queues.get(owner)

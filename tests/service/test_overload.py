@@ -1,0 +1,204 @@
+"""More load than a server can bear, and principals of unequal appetite: who runs, who waits, who is told what."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gradmesh_engine.errors import MemoryLimitError, OverloadedError, UnavailableError
+from gradmesh_server.admission import Admission
+from gradmesh_server.blobs import BlobStore
+
+
+@dataclass
+class Crowd:
+    """Requests of several principals, each of which runs until the test lets it go."""
+
+    admission: Admission
+    ran: list[str] = field(default_factory=list)
+    gates: dict[str, asyncio.Event] = field(default_factory=dict)
+    tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+
+    async def come(self, *names: str, nbytes: int = 1) -> None:
+        """Requests called "a1", "b2": the letter is the principal."""
+        for name in names:
+            self.gates[name] = asyncio.Event()
+            self.tasks[name] = asyncio.create_task(self._work(name, nbytes))
+            for _ in range(3):  # Turns of the loop: the request's own, and those of whoever it displaces.
+                await asyncio.sleep(0)
+
+    async def _work(self, name: str, nbytes: int) -> None:
+        async with self.admission.turn(name[0], nbytes):
+            self.ran.append(name)
+            await self.gates[name].wait()
+
+    async def go(self, *names: str) -> None:
+        for name in names:
+            self.gates[name].set()
+            await asyncio.gather(self.tasks[name])
+            await asyncio.sleep(0)
+
+    def error(self, name: str) -> OverloadedError:
+        error = self.tasks[name].exception()
+        assert type(error) is OverloadedError, error
+        return error
+
+    async def finish(self) -> None:
+        for gate in self.gates.values():
+            gate.set()
+        await asyncio.gather(*self.tasks.values(), return_exceptions=True)
+        admission = self.admission
+        assert (admission.running, admission.waiting, admission.waiting_bytes) == (0, 0, 0)
+        assert not admission._running_of and not admission._queues
+
+
+def scenario(admission: Admission) -> Callable[[Callable[[Crowd], Coroutine[Any, Any, None]]], None]:
+    def run(play: Callable[[Crowd], Coroutine[Any, Any, None]]) -> None:
+        async def whole() -> None:
+            crowd = Crowd(admission)
+            await play(crowd)
+            await crowd.finish()
+
+        asyncio.run(whole())
+
+    return run
+
+
+def test_turns_go_round_the_principals() -> None:
+    @scenario(Admission(1, 10))
+    async def play(crowd: Crowd) -> None:
+        await crowd.come("a1", "a2", "a3", "a4", "b1", "b2", "c1")
+        await crowd.go("a1", "a2", "b1", "c1", "a3", "b2", "a4")
+        assert crowd.ran == ["a1", "a2", "b1", "c1", "a3", "b2", "a4"]
+
+
+def test_one_principal_cannot_run_more_than_its_own() -> None:
+    @scenario(Admission(3, 10, own_running=2))
+    async def play(crowd: Crowd) -> None:
+        await crowd.come("a1", "a2", "a3", "a4")
+        assert crowd.ran == ["a1", "a2"]
+        assert not crowd.admission.free("a")
+        assert crowd.admission.free("b")
+        await crowd.come("b1")
+        assert crowd.ran == ["a1", "a2", "b1"]
+        await crowd.go("b1")
+        assert crowd.ran == ["a1", "a2", "b1"]  # The place stays free for others.
+        await crowd.go("a2")
+        assert crowd.ran == ["a1", "a2", "b1", "a3"]
+
+
+def test_one_principal_cannot_wait_with_more_than_its_own() -> None:
+    @scenario(Admission(1, 10, own_waiting=2))
+    async def play(crowd: Crowd) -> None:
+        await crowd.come("a1", "a2", "a3", "a4", "b1")
+        error = crowd.error("a4")
+        assert (error.expected, error.got) == ("at most 2 waiting", "2 waiting")
+        assert "of a" in error.message
+        assert crowd.admission.waiting == 3
+
+
+def test_who_waits_with_most_makes_room_for_who_waits_with_fewer() -> None:
+    @scenario(Admission(1, 4))
+    async def play(crowd: Crowd) -> None:
+        await crowd.come("a1", "a2", "a3", "a4", "a5", "b1")
+        assert "most of them yours" in crowd.error("a5").message
+        await crowd.come("b2")
+        crowd.error("a4")
+        await crowd.come("b3", "a6")  # Two each: from now on the newcomer is told.
+        crowd.error("b3")
+        crowd.error("a6")
+        await crowd.come("c1")
+        assert crowd.admission.waiting == 4
+        await crowd.go("a1")
+        assert crowd.ran[-1] == "a2"
+
+
+def test_bytes_that_wait_are_bounded() -> None:
+    @scenario(Admission(1, 10, max_waiting_bytes=100))
+    async def play(crowd: Crowd) -> None:
+        await crowd.come("a1", nbytes=1000)  # It runs.
+        await crowd.come("a2", "a3", nbytes=40)
+        await crowd.come("a4", nbytes=40)
+        assert "80 bytes waiting, and 40" in crowd.error("a4").got
+        await crowd.come("b1", nbytes=30)  # Who has fewer goes before.
+        crowd.error("a3")
+        await crowd.come("b2", nbytes=101)
+        crowd.error("b2")
+        assert crowd.admission.waiting_bytes == 70
+
+
+def test_who_is_told_to_come_later_is_told_when() -> None:
+    now = [0.0]
+
+    @scenario(Admission(2, 2, clock=lambda: now[0]))
+    async def play(crowd: Crowd) -> None:
+        for _ in range(50):  # Requests take 4 s here.
+            await crowd.come("a0")
+            now[0] += 4
+            await crowd.go("a0")
+        await crowd.come("a1", "a2", "a3", "a4", "a5")
+        assert crowd.error("a5").retry_after_seconds == pytest.approx(4 * 3 / 2, rel=0.01)
+
+
+def test_who_gives_up_leaves_no_trace() -> None:
+    @scenario(Admission(1, 3))
+    async def play(crowd: Crowd) -> None:
+        await crowd.come("a1", "a2", "b1", "b2")
+        crowd.tasks["b1"].cancel()
+        crowd.tasks["a1"].cancel()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert crowd.ran == ["a1", "a2"]
+        assert crowd.admission.waiting == 1
+        crowd.admission.draining = True
+        await crowd.come("c1")
+        assert type(crowd.tasks["c1"].exception()) is UnavailableError
+
+
+# --- room to store --------------------------------------------------------------------------------
+
+
+def put(store: BlobStore, owner: str, name: bytes, count: int) -> None:
+    store.begin(count, owner)
+    store.finish(name, np.zeros(count, "uint8"), once=False, owner=owner)
+
+
+def store_of(**more: int) -> BlobStore:
+    return BlobStore(max_bytes=100, max_uploads=4, ttl_seconds=9, clock=lambda: 0.0, on_drop=lambda name: None, **more)
+
+
+def test_whoever_stores_most_makes_room() -> None:
+    store = store_of()
+    put(store, "alice", b"1" * 16, 20)
+    for number in range(3):
+        put(store, "bob", bytes([number]) * 16, 25)
+    put(store, "alice", b"2" * 16, 20)
+    assert store.missing([b"1" * 16, b"2" * 16], "alice") == []
+    assert store.missing([bytes([number]) * 16 for number in range(3)], "bob") == [bytes(16)]
+    assert store.used_bytes == 90
+
+
+def test_each_principal_has_its_own_bounds() -> None:
+    store = store_of(own_bytes=50, own_uploads=1)
+    put(store, "bob", b"0" * 16, 30)
+    put(store, "bob", b"1" * 16, 30)  # His own makes room.
+    assert (store.used_bytes, store.missing([b"0" * 16, b"1" * 16], "bob")) == (30, [b"0" * 16])
+    with pytest.raises(MemoryLimitError) as caught:
+        store.begin(51, "bob")
+    assert (caught.value.expected, caught.value.got) == ("at most 50 bytes stored, 30 are", "51 bytes")
+    store.begin(10, "bob")
+    with pytest.raises(OverloadedError, match="of bob") as overloaded:
+        store.begin(10, "bob")
+    assert overloaded.value.retry_after_seconds > 0
+    store.begin(10, "alice")
+    store.abandon(10, "alice")
+    store.abandon(10, "bob")
+    assert (store.used_bytes, store.uploads, len(store)) == (30, 0, 1)
+    store.hold(np.zeros(5, "uint8"), "alice")
+    with pytest.raises(LookupError):
+        store.peek(next(iter(store._held)), "bob")
