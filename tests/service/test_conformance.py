@@ -12,11 +12,12 @@ import pytest
 from google.protobuf import json_format
 
 from gradmesh import _codec
+from gradmesh import _conformance as conformance
 from gradmesh._remote import RemoteSession
 from gradmesh.v1 import tensor_pb2 as tensor_pb
 from gradmesh_engine import dtypes
 from gradmesh_engine.errors import GradmeshError, all_errors
-from gradmesh_server import cli, conformance
+from gradmesh_server import cli
 from gradmesh_server.server import Server
 from tests.service import vectors as generator
 

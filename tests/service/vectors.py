@@ -1,4 +1,4 @@
-"""Makes the conformance vectors: `python -m tests.service.vectors` writes server/gradmesh_server/vectors anew.
+"""Makes the conformance vectors: `python -m tests.service.vectors` writes client/gradmesh/vectors anew.
 
 Each case is a function that PyTorch could run too. It is recorded by the client, computed by the engine, and, in
 test_conformance.py, compared with PyTorch.
@@ -29,7 +29,7 @@ from gradmesh_engine.local import LocalSession
 from gradmesh_engine.program import grad_fns
 from gradmesh_engine.session import Request, Result
 
-FOLDER = Path(__file__).resolve().parents[2] / "server" / "gradmesh_server" / "vectors"
+FOLDER = Path(__file__).resolve().parents[2] / "client" / "gradmesh" / "vectors"
 
 INF, NAN = float("inf"), float("nan")
 EDGES = [0.0, -0.0, 1.0, -1.5, INF, -INF, NAN, 3.0]

@@ -48,7 +48,7 @@ class Verdict:
 
 def load_vectors() -> dict[str, list[Vector]]:
     """The vectors by family, families sorted by name."""
-    folder = resources.files("gradmesh_server") / "vectors"
+    folder = resources.files("gradmesh") / "vectors"
     files = sorted((file for file in folder.iterdir() if file.name.endswith(".json")), key=lambda file: file.name)
     return {file.name.removesuffix(".json"): json.loads(file.read_text("utf-8"))["vectors"] for file in files}
 
