@@ -19,7 +19,7 @@ import platform
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -147,6 +147,28 @@ def bench_latency(rounds: int) -> Line:
     )  # fmt: skip
 
 
+def bench_observed(rounds: int) -> Line:
+    """p50 of the tutorial's gradient from a server with metrics and a log line per call, beside one without."""
+    serve = [sys.executable, str(HERE / "observed.py")]
+    with child([*serve, "observed"]) as observed, child([*serve, "bare"]) as bare:
+        with closing(gm.connect(said(observed))) as watched, closing(gm.connect(said(bare))) as alone:
+            step = tutorial(gm)
+
+            def on(session: Any) -> Any:
+                before = gm.set_default_session(session)
+                try:
+                    return step()
+                finally:
+                    gm.set_default_session(before)
+
+            timing = alternate({"observed": lambda: on(watched), "bare": lambda: on(alone)}, rounds, warm=50)
+    mine, peer = timing.median_s("observed") * 1e3, timing.median_s("bare") * 1e3
+    return Line(
+        "the same with metrics and logs, p50", mine, peer, "without them", "ms", mine / peer, "≤ 1.05x",
+        mine / peer <= 1.05,
+    )  # fmt: skip
+
+
 def show(line: Line) -> Line:
     """Print a line of the table."""
     peer = "-" if line.peer is None else f"{line.peer:.2f} {line.unit}"
@@ -178,6 +200,7 @@ def main() -> int:
             lines.append(show(bench_memory(name, 64, torch)))
     if options.only in (None, "latency"):
         lines.append(show(bench_latency(options.calls)))
+        lines.append(show(bench_observed(options.calls)))
     options.json.parent.mkdir(parents=True, exist_ok=True)
     about = {
         "python": platform.python_version(),
