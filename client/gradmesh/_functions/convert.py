@@ -13,6 +13,15 @@ from gradmesh_engine.errors import AttributeTypeError, DTypeError
 if TYPE_CHECKING:
     from gradmesh._tensor import Tensor
 
+__all__ = [
+    "angle",
+    "clone",
+    "complex",
+    "conj",
+    "imag",
+    "real",
+]
+
 # PyTorch's names of tensor types, by dtype.
 _TYPE_NAMES: Final[dict[str, str]] = {
     "bool": "torch.BoolTensor",

@@ -13,6 +13,22 @@ from gradmesh_engine import dtypes
 if TYPE_CHECKING:
     from gradmesh._tensor import Tensor
 
+__all__ = [
+    "allclose",
+    "can_cast",
+    "equal",
+    "is_complex",
+    "is_floating_point",
+    "is_nonzero",
+    "is_same_size",
+    "is_signed",
+    "is_tensor",
+    "isclose",
+    "numel",
+    "promote_types",
+    "result_type",
+]
+
 # --- sizes ----------------------------------------------------------------------------------------
 
 

@@ -18,6 +18,22 @@ from gradmesh_engine.errors import AttributeTypeError, InvalidRequestError
 if TYPE_CHECKING:
     from gradmesh._tensor import Tensor
 
+__all__ = [
+    "batch_norm",
+    "bilinear",
+    "cosine_similarity",
+    "embedding",
+    "group_norm",
+    "instance_norm",
+    "layer_norm",
+    "linear",
+    "normalize",
+    "one_hot",
+    "pad",
+    "rms_norm",
+    "scaled_dot_product_attention",
+]
+
 # --- linear maps ----------------------------------------------------------------------------------
 
 

@@ -20,6 +20,43 @@ from gradmesh_engine.ops.pointwise import broadcast_shapes
 if TYPE_CHECKING:
     from gradmesh._tensor import Tensor
 
+__all__ = [
+    "broadcast_tensors",
+    "broadcast_to",
+    "chunk",
+    "diag",
+    "diag_embed",
+    "diagonal",
+    "flatten",
+    "flip",
+    "fliplr",
+    "flipud",
+    "moveaxis",
+    "movedim",
+    "narrow",
+    "permute",
+    "ravel",
+    "repeat_interleave",
+    "reshape",
+    "roll",
+    "rot90",
+    "select",
+    "split",
+    "squeeze",
+    "swapaxes",
+    "swapdims",
+    "t",
+    "tensor_split",
+    "tile",
+    "trace",
+    "transpose",
+    "tril",
+    "triu",
+    "unbind",
+    "unflatten",
+    "unsqueeze",
+]
+
 # --- shapes ---------------------------------------------------------------------------------------
 
 

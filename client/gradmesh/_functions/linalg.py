@@ -11,6 +11,19 @@ from gradmesh_engine.errors import AttributeTypeError
 if TYPE_CHECKING:
     from gradmesh._tensor import Tensor
 
+__all__ = [
+    "addmm",
+    "baddbmm",
+    "bmm",
+    "dot",
+    "einsum",
+    "matmul",
+    "mm",
+    "mv",
+    "outer",
+    "tensordot",
+]
+
 
 def matmul(input: Tensor, other: Tensor) -> Tensor:
     """Matrix product in all ranks: (…, n, k) @ (…, k, m) is (…, n, m).

@@ -12,6 +12,18 @@ from gradmesh_engine.errors import AttributeTypeError, ShapeError
 if TYPE_CHECKING:
     from gradmesh._tensor import Tensor
 
+__all__ = [
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
+    "cross_entropy",
+    "huber_loss",
+    "kl_div",
+    "l1_loss",
+    "mse_loss",
+    "nll_loss",
+    "smooth_l1_loss",
+]
+
 Reduction: TypeAlias = 'Literal["mean", "sum", "none"]'
 
 

@@ -17,6 +17,30 @@ from gradmesh_engine.errors import AttributeTypeError
 if TYPE_CHECKING:
     from gradmesh._tensor import Tensor
 
+__all__ = [
+    "all",
+    "amax",
+    "amin",
+    "aminmax",
+    "any",
+    "argmax",
+    "argmin",
+    "count_nonzero",
+    "cumprod",
+    "cumsum",
+    "logsumexp",
+    "max",
+    "mean",
+    "min",
+    "norm",
+    "prod",
+    "std",
+    "std_mean",
+    "sum",
+    "var",
+    "var_mean",
+]
+
 
 def _name(dtype: _dtype.DTypeLike | None) -> str | None:
     return None if dtype is None else _dtype.of(dtype).name

@@ -16,6 +16,31 @@ from gradmesh_engine.errors import DTypeError
 if TYPE_CHECKING:
     from gradmesh._tensor import Tensor
 
+__all__ = [
+    "argwhere",
+    "cat",
+    "concat",
+    "concatenate",
+    "dstack",
+    "gather",
+    "hstack",
+    "index_add",
+    "index_copy",
+    "index_fill",
+    "index_select",
+    "masked_fill",
+    "masked_scatter",
+    "masked_select",
+    "nonzero",
+    "scatter",
+    "scatter_add",
+    "stack",
+    "take_along_dim",
+    "unique",
+    "vstack",
+    "where",
+]
+
 # --- joining --------------------------------------------------------------------------------------
 
 

@@ -3,6 +3,9 @@
 In shapes, N is the batch, C channels or classes, H and W height and width, … any dims.
 """
 
+# ruff: noqa: F403
+from gradmesh._functions import layers as _layers
+from gradmesh._functions import loss as _loss
 from gradmesh._functions.activation import (
     celu,
     dropout,
@@ -30,32 +33,8 @@ from gradmesh._functions.activation import (
     tanhshrink,
     threshold,
 )
-from gradmesh._functions.layers import (
-    batch_norm,
-    bilinear,
-    cosine_similarity,
-    embedding,
-    group_norm,
-    instance_norm,
-    layer_norm,
-    linear,
-    normalize,
-    one_hot,
-    pad,
-    rms_norm,
-    scaled_dot_product_attention,
-)
-from gradmesh._functions.loss import (
-    binary_cross_entropy,
-    binary_cross_entropy_with_logits,
-    cross_entropy,
-    huber_loss,
-    kl_div,
-    l1_loss,
-    mse_loss,
-    nll_loss,
-    smooth_l1_loss,
-)
+from gradmesh._functions.layers import *
+from gradmesh._functions.loss import *
 from gradmesh._functions.windows import (
     adaptive_avg_pool1d,
     adaptive_avg_pool2d,
@@ -85,10 +64,6 @@ __all__ = [
     "avg_pool1d",
     "avg_pool2d",
     "avg_pool3d",
-    "batch_norm",
-    "bilinear",
-    "binary_cross_entropy",
-    "binary_cross_entropy_with_logits",
     "celu",
     "conv1d",
     "conv2d",
@@ -96,47 +71,29 @@ __all__ = [
     "conv_transpose1d",
     "conv_transpose2d",
     "conv_transpose3d",
-    "cosine_similarity",
-    "cross_entropy",
     "dropout",
     "elu",
-    "embedding",
     "fold",
     "gelu",
-    "group_norm",
     "hardsigmoid",
     "hardswish",
     "hardtanh",
-    "huber_loss",
-    "instance_norm",
-    "kl_div",
-    "l1_loss",
-    "layer_norm",
     "leaky_relu",
-    "linear",
     "log_softmax",
     "logsigmoid",
     "max_pool1d",
     "max_pool2d",
     "max_pool3d",
     "mish",
-    "mse_loss",
-    "nll_loss",
-    "normalize",
-    "one_hot",
-    "pad",
     "pixel_shuffle",
     "pixel_unshuffle",
     "prelu",
     "relu",
     "relu6",
     "relu_",
-    "rms_norm",
-    "scaled_dot_product_attention",
     "selu",
     "sigmoid",
     "silu",
-    "smooth_l1_loss",
     "softmax",
     "softmin",
     "softplus",
@@ -146,3 +103,5 @@ __all__ = [
     "threshold",
     "unfold",
 ]
+__all__ += _layers.__all__
+__all__ += _loss.__all__
