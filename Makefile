@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 GENERATED := client/gradmesh/v1
 
-.PHONY: conformance deploy-check setup oracle demo test lint format types proto proto-check bench examples clean ci
+.PHONY: conformance deploy-check setup oracle demo test lint format types proto proto-check bench bench-peers bench-compare examples clean ci
 
 setup: $(READY) ## Make the virtual environment and install everything but torch.
 
@@ -39,8 +39,14 @@ proto: ## Regenerate the committed stubs, with generators of their own.
 proto-check: $(READY) ## The contract lints and the committed stubs are what it generates.
 	$(BIN)/python tests/house/stubs_fresh.py && $(BIN)/buf lint
 
-bench: $(READY) ## Timings and peak memory, beside PyTorch when it is installed.
-	$(BIN)/python benchmarks/bench.py
+bench: $(READY) ## Timings and peak memory beside the peers that are installed; `make bench ARGS="--quick mlp"` for some.
+	$(BIN)/python benchmarks/bench.py $(ARGS)
+
+bench-peers: $(READY) ## Add the peers: torch, JAX, autograd.
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[oracle,bench]'
+
+bench-compare: $(READY) ## This checkout beside BASE=revision, in turns; fails where a workload is 15 % slower.
+	$(BIN)/python benchmarks/compare.py $(BASE) $(ARGS)
 
 examples: $(READY) ## Every example, as CI runs them.
 	$(BIN)/python examples/demo.py && $(BIN)/python examples/custom_function.py

@@ -1,19 +1,19 @@
-"""`make bench`: speed and memory beside PyTorch, latency beside a bare gRPC echo, in one run.
+"""`make bench`: the workloads beside their peers, latency beside a bare gRPC echo, in one run.
 
-Everything on one core: one BLAS thread, one PyTorch thread. Contestants take turns and ratios are
-medians over the rounds. Results are printed as a table and written as JSON.
+Contestants take turns and figures are medians over the rounds. Results are printed as tables and
+written as JSON, which `compare.py` and people read. `bench.py --quick pointwise mlp` measures those two alone.
 """
 
 from __future__ import annotations
 
 import os
 
-# Before any library that starts threads is imported.
+# Before any library that starts threads is imported: the latency lines are measured on one thread.
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[_name] = "1"
 
 import argparse
-import importlib.util
+import importlib.metadata
 import json
 import platform
 import subprocess
@@ -26,9 +26,9 @@ from typing import Any
 
 import gradmesh as gm  # before NumPy: it asks OpenBLAS for the right kernels
 import grpc
-import numpy as np
+from suite import LIBRARIES, check_names, installed, run_suite, workload_names
+from tensors import tutorial
 from timing import alternate
-from workloads import WORKLOADS, tutorial
 
 HERE = Path(__file__).resolve().parent
 
@@ -56,54 +56,6 @@ class Line:
     ratio: float | None
     goal: str
     met: bool | None
-
-
-def load_torch() -> Any:
-    """PyTorch with one thread, None when it is not installed."""
-    if importlib.util.find_spec("torch") is None:
-        return None
-    import torch
-
-    torch.set_num_threads(1)
-    return torch
-
-
-def bench_speed(name: str, goal: float, rounds: int, torch: Any) -> Line:
-    """Forward and backward through the public API, beside PyTorch eager."""
-    ours = WORKLOADS[name](gm)
-    contestants = {"gradmesh": ours}
-    if torch is not None:
-        theirs = WORKLOADS[name](torch)
-        contestants["torch"] = theirs
-        _agree(ours(), theirs())
-    timing = alternate(contestants, rounds)
-    mine = timing.median_s("gradmesh") * 1e3
-    if torch is None:
-        return Line(f"{name}: forward and backward", mine, None, "", "ms", None, f"≥ {goal}x PyTorch", None)
-    ratio = timing.p50_ratio("torch", "gradmesh")
-    peer = timing.median_s("torch") * 1e3
-    return Line(f"{name}: forward and backward", mine, peer, "PyTorch eager", "ms", ratio, f"≥ {goal}x", ratio >= goal)
-
-
-def _agree(ours: tuple[float, list[np.ndarray]], theirs: tuple[float, list[np.ndarray]]) -> None:
-    """The contestants compute the same thing."""
-    np.testing.assert_allclose(ours[0], theirs[0], rtol=1e-4)
-    for mine, peer in zip(ours[1], theirs[1], strict=True):
-        np.testing.assert_allclose(mine, peer, rtol=1e-3, atol=1e-5 * float(np.abs(peer).max()))
-
-
-def bench_memory(name: str, goal_mb: float, torch: Any) -> Line:
-    """Peak memory of one step beyond inputs and results, each in a process of its own."""
-
-    def beyond_mb(library: str) -> float:
-        command = [sys.executable, str(HERE / "peak.py"), library, name]
-        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
-        return float(json.loads(done.stdout)["beyond_bytes"]) / 1e6
-
-    mine = beyond_mb("gradmesh")
-    peer = None if torch is None else beyond_mb("torch")
-    who = "" if torch is None else "PyTorch eager"
-    return Line(f"{name}: peak memory beyond", mine, peer, who, "MB", None, f"< {goal_mb:g} MB", mine < goal_mb)
 
 
 @contextmanager
@@ -179,38 +131,69 @@ def show(line: Line) -> Line:
     return line
 
 
-def main() -> int:
-    """Measure, print, write; exit with 1 when a goal was missed and `--strict` was given."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=15, help="rounds of the heavy workloads")
-    parser.add_argument("--calls", type=int, default=1000, help="calls of the latency measurement")
-    parser.add_argument("--json", type=Path, default=HERE.parent / ".benchmarks" / "bench.json")
-    parser.add_argument("--only", choices=["pointwise", "logistic", "latency"], help="just this one")
-    parser.add_argument("--strict", action="store_true", help="exit with 1 when a goal was missed")
-    options = parser.parse_args()
-    torch = load_torch()
-    if torch is None:
-        print("PyTorch is not installed, so there is nothing to compare with (`make oracle` installs it).")
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
-    lines: list[Line] = []
-    print(f"{'':46}{'gradmesh':>12}{'peer':>12}  {'':15}{'ratio':>7}  goal", flush=True)
-    for name, goal in (("pointwise", 3.0), ("logistic", 1.5)):
-        if options.only in (None, name):
-            lines.append(show(bench_speed(name, goal, options.rounds, torch)))
-            lines.append(show(bench_memory(name, 64, torch)))
-    if options.only in (None, "latency"):
-        lines.append(show(bench_latency(options.calls)))
-        lines.append(show(bench_observed(options.calls)))
-    options.json.parent.mkdir(parents=True, exist_ok=True)
-    about = {
+
+def _about() -> dict[str, Any]:
+    """What the figures depend on."""
+    processor = Path("/proc/cpuinfo").read_text()
+    names = [line.partition(":")[2].strip() for line in processor.splitlines() if line.startswith("model name")]
+    return {
         "python": platform.python_version(),
-        "numpy": np.__version__,
-        "torch": None if torch is None else torch.__version__,
+        "versions": {name: _version(name) for name in ("numpy", "scipy", "torch", "jax", "autograd")},
         "machine": platform.machine(),
-        "avx512": "avx512f" in Path("/proc/cpuinfo").read_text(),  # NumPy's exp, tanh and log1p differ by it
+        "processor": names[0] if names else "",
+        "avx512": "avx512f" in processor,  # NumPy's exp, tanh and log1p differ by it
         "openblas_coretype": os.environ.get("OPENBLAS_CORETYPE", ""),
     }
-    options.json.write_text(json.dumps({"about": about, "lines": [asdict(line) for line in lines]}, indent=1) + "\n")
+
+
+def main() -> int:
+    """Measure, print, write; exit with 1 when a goal was missed and `--strict` was given."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
+    parser.add_argument("workloads", nargs="*", help="just these workloads, or `latency`; all when none is named")
+    parser.add_argument("--size", action="append", choices=["small", "large"], help="just this size")
+    parser.add_argument("--cores", action="append", type=int, choices=[1, 2], help="just on so many cores")
+    parser.add_argument(
+        "--with", dest="libraries", action="append", choices=list(LIBRARIES), help="just this contestant"
+    )
+    parser.add_argument("--rounds", type=int, default=15, help="turns of each contestant at a workload")
+    parser.add_argument("--seconds", type=float, default=0.1, help="how long a turn lasts, at least one call")
+    parser.add_argument("--calls", type=int, default=1000, help="calls of the latency measurement")
+    parser.add_argument("--quick", action="store_true", help="one core, few short rounds, no torch.compile")
+    parser.add_argument("--json", type=Path, default=HERE.parent / ".benchmarks" / "bench.json")
+    parser.add_argument("--strict", action="store_true", help="exit with 1 when a goal was missed")
+    options = parser.parse_args()
+    latency = not options.workloads or "latency" in options.workloads
+    workloads = [name for name in options.workloads if name != "latency"]
+    names = workload_names(workloads) if workloads or not options.workloads else []
+    quick = options.quick
+    wanted = options.libraries or [name for name in LIBRARIES if not (quick and name == "compile")]
+    libraries = installed(check_names(wanted, list(LIBRARIES), "contestant"))
+    missing = sorted({LIBRARIES[name][0] for name in wanted} - {LIBRARIES[name][0] for name in libraries})
+    if missing:
+        print(f"not installed, so not compared with: {', '.join(missing)} (`make bench-peers` brings them)")
+
+    measured = run_suite(
+        names,
+        options.size or ["small", "large"],
+        options.cores or ([1] if quick or os.cpu_count() == 1 else [1, 2]),
+        libraries,
+        min(options.rounds, 3) if quick else options.rounds,
+        min(options.seconds, 0.03) if quick else options.seconds,
+    ) if names else []  # fmt: skip
+    lines: list[Line] = []
+    if latency:
+        print(f"\n{'':46}{'gradmesh':>12}{'peer':>12}  {'':15}{'ratio':>7}  goal", flush=True)
+        calls = min(options.calls, 200) if quick else options.calls
+        lines += [show(bench_latency(calls)), show(bench_observed(calls))]
+    options.json.parent.mkdir(parents=True, exist_ok=True)
+    found = {"about": _about(), "workloads": [asdict(m) for m in measured], "lines": [asdict(line) for line in lines]}
+    options.json.write_text(json.dumps(found, indent=1) + "\n")
     print(f"written to {options.json}")
     return int(options.strict and any(line.met is False for line in lines))
 

@@ -1,72 +1,169 @@
-"""The measured computations, written once against the API that PyTorch and gradmesh share."""
+"""The measured computations: inputs made once here, losses written against each contestant's API.
+
+`tensors.py` writes every loss in the API PyTorch and gradmesh share, `arrays.py` in the NumPy-like one
+of JAX and autograd. A step computes the loss and the gradients of all parameters.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
-
-POINTWISE_SIZE = 4_000_000
-LOGISTIC_ROWS, LOGISTIC_COLUMNS = 1_000_000, 64
 
 Step = Callable[[], tuple[float, list[np.ndarray]]]
 
 
-def _tensor(lib: Any, array: np.ndarray, requires_grad: bool = False) -> Any:
-    tensor = lib.from_numpy(array)
-    return tensor.requires_grad_() if requires_grad else tensor
+@dataclass(frozen=True)
+class Inputs:
+    """What a workload is run on.
+
+    Attributes:
+        parameters: what is differentiated with respect to.
+        data: the rest.
+        vector: directions of a Hessian-vector product, one per parameter; else empty.
+    """
+
+    parameters: list[np.ndarray]
+    data: list[np.ndarray]
+    vector: list[np.ndarray]
 
 
-def pointwise(lib: Any, size: int = POINTWISE_SIZE) -> Step:
-    """mean(tanh(a x + b) * exp(-x²) + sigmoid(c x)) of `size` float32; gradient with respect to x."""
-    rng = np.random.default_rng(0)
-    x = _tensor(lib, rng.standard_normal(size, dtype=np.float32), requires_grad=True)
-    a, b, c = 1.3, 0.2, 0.7
+@dataclass(frozen=True)
+class Workload:
+    """One computation.
 
-    def step() -> tuple[float, list[np.ndarray]]:
-        x.grad = None
-        loss = (lib.tanh(a * x + b) * lib.exp(-(x * x)) + lib.sigmoid(c * x)).mean()
-        loss.backward()
-        return loss.item(), [x.grad.numpy()]
+    Attributes:
+        what: what it is, for the table.
+        make: its inputs, from a generator and the numbers of a size.
+        sizes: the numbers of "small" and "large".
+        kind: "gradient"; "read first", where the loss is read before the gradient is asked for; "product" for a
+            Hessian-vector product; "samples" for one gradient per row of the data.
+    """
 
-    return step
+    what: str
+    make: Callable[..., Inputs]
+    sizes: Mapping[str, tuple[int, ...]]
+    kind: str = "gradient"
 
-
-def logistic(lib: Any, rows: int = LOGISTIC_ROWS, columns: int = LOGISTIC_COLUMNS) -> Step:
-    """Logistic regression on `rows` x `columns` float32; gradients with respect to weights and bias."""
-    rng = np.random.default_rng(1)
-    data = rng.standard_normal((rows, columns), dtype=np.float32)
-    truth = rng.standard_normal(columns, dtype=np.float32)
-    labels = (data @ truth + rng.standard_normal(rows, dtype=np.float32) > 0).astype(np.float32)
-    x, y = _tensor(lib, data), _tensor(lib, labels)
-    w = _tensor(lib, 0.1 * truth, requires_grad=True)
-    b = _tensor(lib, np.zeros((), np.float32), requires_grad=True)
-
-    def step() -> tuple[float, list[np.ndarray]]:
-        w.grad = b.grad = None
-        loss = lib.nn.functional.binary_cross_entropy_with_logits(x @ w + b, y)
-        loss.backward()
-        return loss.item(), [w.grad.numpy(), b.grad.numpy()]
-
-    return step
+    def inputs(self, size: str) -> Inputs:
+        """The inputs; the same for every contestant."""
+        return self.make(np.random.default_rng(0), *self.sizes[size])
 
 
-def tutorial(lib: Any) -> Step:
-    """The gradient of PyTorch's autograd tutorial: mean(3 (x + 2)²) of a 2 x 2 of ones, 4.5 everywhere."""
-
-    def step() -> tuple[float, list[np.ndarray]]:
-        x = lib.ones(2, 2, requires_grad=True)
-        y = x + 2
-        z = y * y * 3
-        z.mean().backward()
-        return 0.0, [x.grad.numpy()]
-
-    return step
+def _normal(rng: np.random.Generator, *shape: int, scale: float = 1.0) -> np.ndarray:
+    return (scale * rng.standard_normal(shape)).astype(np.float32)
 
 
-WORKLOADS: dict[str, Callable[[Any], Step]] = {"pointwise": pointwise, "logistic": logistic}
-SMALL: dict[str, Callable[[Any], Step]] = {
-    "pointwise": lambda lib: pointwise(lib, 1_000),
-    "logistic": lambda lib: logistic(lib, 100),
-}
+def _layers(rng: np.random.Generator, *widths: int) -> list[np.ndarray]:
+    """Weights (in x out) and biases of dense layers."""
+    made = []
+    for rows, columns in zip(widths, widths[1:], strict=False):
+        made += [_normal(rng, rows, columns, scale=rows**-0.5), _normal(rng, columns, scale=0.1)]
+    return made
+
+
+def _pointwise(rng: np.random.Generator, size: int) -> Inputs:
+    return Inputs([_normal(rng, size)], [], [])
+
+
+def _logistic(rng: np.random.Generator, rows: int, columns: int) -> Inputs:
+    data, truth = _normal(rng, rows, columns), _normal(rng, columns)
+    labels = (data @ truth + _normal(rng, rows) > 0).astype(np.float32)
+    return Inputs([0.1 * truth, np.zeros((), np.float32)], [data, labels], [])
+
+
+def _mlp(rng: np.random.Generator, rows: int, *widths: int) -> Inputs:
+    labels = rng.integers(0, widths[-1], rows)
+    return Inputs(_layers(rng, *widths), [_normal(rng, rows, widths[0]), labels], [])
+
+
+def _attention(rng: np.random.Generator, batch: int, heads: int, length: int, width: int) -> Inputs:
+    weights = [_normal(rng, width, width, scale=width**-0.5) for _ in range(4)]
+    return Inputs(weights, [_normal(rng, batch, length, width), np.array(heads)], [])
+
+
+def _options(rng: np.random.Generator, size: int) -> Inputs:
+    ranges = ((80, 120), (80, 120), (0.1, 2.0), (0.0, 0.05), (0.1, 0.5))
+    return Inputs([rng.uniform(low, high, size) for low, high in ranges], [], [])
+
+
+def _block(rng: np.random.Generator, rows: int, width: int) -> Inputs:
+    scale, shift = 1 + _normal(rng, width, scale=0.1), _normal(rng, width, scale=0.1)
+    return Inputs([scale, shift, *_layers(rng, width, 4 * width, width)], [_normal(rng, rows, width)], [])
+
+
+def _batch_norm(rng: np.random.Generator, rows: int, width: int) -> Inputs:
+    scale, shift = 1 + _normal(rng, width, scale=0.1), _normal(rng, width, scale=0.1)
+    data = [_normal(rng, rows, width), _normal(rng, rows, 1)]
+    return Inputs([*_layers(rng, width, width), scale, shift, *_layers(rng, width, 1)], data, [])
+
+
+def _mixture(rng: np.random.Generator, rows: int, parts: int) -> Inputs:
+    return Inputs(
+        [_normal(rng, parts), _normal(rng, parts, scale=2.0), _normal(rng, parts, scale=0.3)], [_normal(rng, rows)], []
+    )
+
+
+def _convolution(rng: np.random.Generator, batch: int) -> Inputs:
+    filters = []
+    for out, into in ((6, 1), (16, 6)):
+        filters += [_normal(rng, out, into, 5, 5, scale=(25 * into) ** -0.5), _normal(rng, out, scale=0.1)]
+    images, labels = _normal(rng, batch, 1, 28, 28), rng.integers(0, 10, batch)
+    return Inputs([*filters, *_layers(rng, 256, 120, 84, 10)], [images, labels], [])
+
+
+def _embedding(rng: np.random.Generator, batch: int, words: int, length: int, width: int, classes: int) -> Inputs:
+    table = _normal(rng, words, width)
+    data = [rng.integers(0, words, (batch, length)), rng.integers(0, classes, batch)]
+    return Inputs([table, *_layers(rng, width, classes)], data, [])
+
+
+def _samples(rng: np.random.Generator, rows: int, *widths: int) -> Inputs:
+    return Inputs(_layers(rng, *widths), [_normal(rng, rows, widths[0]), _normal(rng, rows, widths[-1])], [])
+
+
+def _product(rng: np.random.Generator, rows: int, *widths: int) -> Inputs:
+    made = _samples(rng, rows, *widths)
+    return Inputs(made.parameters, made.data, [_normal(rng, *p.shape) for p in made.parameters])
+
+
+def _tiny(rng: np.random.Generator, count: int, size: int) -> Inputs:
+    return Inputs([_normal(rng, size), _normal(rng, size)], [np.array(count)], [])
+
+
+WORKLOADS: Final[Mapping[str, Workload]] = {
+    "pointwise": Workload(
+        "mean(tanh(a x + b) * exp(-x²) + sigmoid(c x))", _pointwise, {"small": (100_000,), "large": (4_000_000,)}
+    ),
+    "logistic": Workload("logistic regression", _logistic, {"small": (10_000, 64), "large": (1_000_000, 64)}),
+    "logistic_read": Workload(
+        "the same, its loss read before backward", _logistic, {"small": (10_000, 64), "large": (1_000_000, 64)},
+        "read first",
+    ),
+    "mlp": Workload(
+        "MLP classifier, three layers", _mlp, {"small": (64, 640, 384, 384, 10), "large": (4096, 640, 384, 384, 10)}
+    ),
+    "attention": Workload(
+        "multi-head self-attention", _attention, {"small": (2, 4, 64, 128), "large": (16, 4, 128, 256)}
+    ),
+    "options": Workload(
+        "Black-Scholes calls, all first-order Greeks, float64", _options, {"small": (10_000,), "large": (1_000_000,)}
+    ),
+    "block": Workload("residual block: LayerNorm, GELU", _block, {"small": (64, 128), "large": (2048, 256)}),
+    "batch_norm": Workload("dense, batch norm, dense", _batch_norm, {"small": (2000, 32), "large": (200_000, 32)}),
+    "mixture": Workload("Gaussian mixture's log-likelihood", _mixture, {"small": (2000, 24), "large": (200_000, 24)}),
+    "convolution": Workload("convolutional network after LeNet", _convolution, {"small": (8,), "large": (256,)}),
+    "embedding": Workload(
+        "embedding and softmax classifier", _embedding,
+        {"small": (64, 1000, 16, 32, 20), "large": (4096, 20_000, 16, 64, 50)},
+    ),
+    "samples": Workload(
+        "per-sample gradients of an MLP", _samples, {"small": (16, 32, 32, 1), "large": (2048, 64, 64, 1)}, "samples"
+    ),
+    "product": Workload(
+        "an MLP's Hessian-vector product", _product, {"small": (64, 32, 32, 1), "large": (16_384, 64, 64, 1)}, "product"
+    ),
+    "tiny": Workload("tiny operations, one after the other", _tiny, {"small": (100, 16), "large": (1000, 16)}),
+}  # fmt: skip
