@@ -64,17 +64,22 @@ from gradmesh._functions import (
     inspect as _inspect,
     layout as _layout,
     linalg as _linalg,
+    native as _native,
     reduce as _reduce,
     select as _select,
     unary as _unary,
 )
 from gradmesh._functions.activation import (
+    alpha_dropout,
     celu,
     dropout,
+    feature_alpha_dropout,
     feature_dropout,
+    hardshrink,
     log_softmax,
     prelu,
     relu,
+    rrelu,
     selu,
     softmax,
 )
@@ -83,6 +88,7 @@ from gradmesh._functions.convert import *
 from gradmesh._functions.inspect import *
 from gradmesh._functions.layout import *
 from gradmesh._functions.linalg import *
+from gradmesh._functions.native import *
 from gradmesh._functions.reduce import *
 from gradmesh._functions.sample import bernoulli
 from gradmesh._functions.select import *
@@ -90,6 +96,7 @@ from gradmesh._functions.unary import *
 from gradmesh._functions.windows import (
     adaptive_avg_pool1d,
     avg_pool1d,
+    channel_shuffle,
     conv1d,
     conv2d,
     conv3d,
@@ -156,6 +163,7 @@ __all__ = [
     "Timeout",
     "__version__",
     "adaptive_avg_pool1d",
+    "alpha_dropout",
     "arange",
     "as_tensor",
     "autograd",
@@ -166,6 +174,7 @@ __all__ = [
     "cdouble",
     "celu",
     "cfloat",
+    "channel_shuffle",
     "complex128",
     "complex64",
     "connect",
@@ -187,6 +196,7 @@ __all__ = [
     "errors",
     "explain",
     "eye",
+    "feature_alpha_dropout",
     "feature_dropout",
     "float",
     "float16",
@@ -199,6 +209,7 @@ __all__ = [
     "get_printoptions",
     "get_rng_state",
     "half",
+    "hardshrink",
     "inf",
     "inference_mode",
     "initial_seed",
@@ -235,6 +246,7 @@ __all__ = [
     "randn_like",
     "randperm",
     "relu",
+    "rrelu",
     "seed",
     "selu",
     "set_default_dtype",
@@ -255,6 +267,7 @@ __all__ += _convert.__all__
 __all__ += _inspect.__all__
 __all__ += _layout.__all__
 __all__ += _linalg.__all__
+__all__ += _native.__all__
 __all__ += _reduce.__all__
 __all__ += _select.__all__
 __all__ += _unary.__all__

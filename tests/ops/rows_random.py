@@ -75,6 +75,38 @@ def _channels(outputs: Arrays, arrays: Arrays, attrs: Mapping[str, Any]) -> None
     assert (kept.all(-1) | ~kept.any(-1)).all()
 
 
+def _alpha(outputs: Arrays, arrays: Arrays, attrs: Mapping[str, Any]) -> None:
+    x, y = arrays[0], outputs[0]
+    p = attrs.get("p", 0.5)
+    if p == 1:
+        assert (y == 0).all()
+        return
+    alpha = 1.7580993408473766
+    scale = ((alpha * alpha * p + 1) * (1 - p)) ** -0.5
+    kept, dropped = scale * x + scale * alpha * p, np.full(x.shape, scale * alpha * (p - 1))
+    is_kept = np.isclose(y, kept)
+    assert (is_kept ^ np.isclose(y, dropped)).all()
+    if attrs.get("features"):
+        channels = is_kept.reshape(*x.shape[:2], -1)
+        assert (channels.all(-1) | ~channels.any(-1)).all()
+    if x.size >= BIG:
+        assert abs(float(is_kept.mean()) - (1 - p)) < 0.02
+
+
+def _rrelu(outputs: Arrays, arrays: Arrays, attrs: Mapping[str, Any]) -> None:
+    x, y = arrays[0], outputs[0]
+    low, high = attrs.get("lower", 1 / 8), attrs.get("upper", 1 / 3)
+    assert np.array_equal(x[x > 0], y[x > 0])
+    slopes = y[x < 0] / x[x < 0]
+    if not attrs.get("training"):
+        np.testing.assert_allclose(slopes, (low + high) / 2)
+        return
+    assert ((slopes > low - 1e-9) & (slopes < high + 1e-9)).all()
+    if x.size >= BIG:
+        assert abs(float(slopes.mean()) - (low + high) / 2) < 0.01
+        assert abs(float(slopes.std()) - (high - low) / 12**0.5) < 0.01
+
+
 def _moments(x: np.ndarray, mean: float, variance: float) -> None:
     if x.size >= BIG:
         wide = x.astype(np.float64)
@@ -144,5 +176,24 @@ ROWS: tuple[Row, ...] = (
         S(T(4, 6, 5, 3, low=0.5), KEY(), p=0.3),
         S(T(4, 6, 5, low=0.5), KEY(), training=False),
         check=_channels,
+    ),
+    row(
+        "alpha_dropout",
+        S(T(BIG // 100, 100), KEY()),
+        S(T(5, 7), KEY(), p=0.3),
+        S(T(5, 7), KEY(), p=1.0),
+        S(T(4, 6, 5), KEY(), p=0.3, features=True),
+        check=_alpha,
+    ),
+    row(
+        "rrelu",
+        S(T(BIG // 100, 100), KEY(), training=True),
+        S(T(5, 7), KEY(), lower=0.2, upper=0.7, training=True),
+        S(T(5, 7), KEY(), lower=0.2, upper=0.7),
+        check=_rrelu,
+        errors=(
+            Bad(S(T(3), KEY(), lower=2.0, upper=1.0), InvalidGraphError),
+            Bad(S(T(3, dtype="int64"), KEY()), DTypeError),
+        ),
     ),
 )

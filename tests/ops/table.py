@@ -13,6 +13,7 @@ from tests.ops import (
     rows_creation,
     rows_index,
     rows_linear,
+    rows_margins,
     rows_nn,
     rows_pointwise,
     rows_random,
@@ -34,6 +35,7 @@ ROWS: tuple[Row, ...] = (
     *rows_conv.ROWS,
     *rows_copying.ROWS,
     *rows_nn.ROWS,
+    *rows_margins.ROWS,
     *rows_creation.ROWS,
     *rows_random.ROWS,
 )

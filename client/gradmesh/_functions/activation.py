@@ -5,21 +5,28 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from gradmesh import _dtype
-from gradmesh._functions import binary, unary
+from gradmesh._functions import binary, layout, unary
 from gradmesh._functions._common import in_place, maybe_cast, one
 from gradmesh._functions.sample import key
 from gradmesh._functions.unary import sigmoid, tanh
-from gradmesh_engine.errors import AttributeTypeError, InvalidRequestError
+from gradmesh_engine.errors import AttributeTypeError, InvalidRequestError, ShapeError
 
 if TYPE_CHECKING:
     from gradmesh._tensor import Tensor
 
 __all__ = [
+    "alpha_dropout",
     "celu",
     "dropout",
+    "dropout1d",
+    "dropout2d",
+    "dropout3d",
     "elu",
+    "feature_alpha_dropout",
     "feature_dropout",
     "gelu",
+    "glu",
+    "hardshrink",
     "hardsigmoid",
     "hardswish",
     "hardtanh",
@@ -31,12 +38,14 @@ __all__ = [
     "relu",
     "relu6",
     "relu_",
+    "rrelu",
     "selu",
     "sigmoid",
     "silu",
     "softmax",
     "softmin",
     "softplus",
+    "softshrink",
     "softsign",
     "tanh",
     "tanhshrink",
@@ -105,6 +114,36 @@ def threshold(input: Tensor, threshold: float, value: float, inplace: bool = Fal
     """`x` where x > threshold, else value. Example: `F.threshold(gm.ones(1), 2., 5.)` is `tensor([5.])`."""
     result = one("threshold", input, threshold=float(threshold), value=float(value))
     return _finish(input, result, inplace)
+
+
+def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
+    """`x` where |x| > lambd, else 0. Example: `F.hardshrink(gm.tensor([0.2, 3.]))` is `tensor([0., 3.])`."""
+    return one("hardshrink", input, lambd=float(lambd))
+
+
+def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
+    """`x` moved towards 0 by lambd, not past it. Example: `F.softshrink(gm.tensor([3.]))` is `tensor([2.5000])`."""
+    if lambd < 0:
+        raise InvalidRequestError(
+            f"lambda must be greater or equal to 0, but found to be {lambd}.", op="softshrink", got=str(lambd)
+        )
+    return one("softshrink", input, lambd=float(lambd))
+
+
+def rrelu(
+    input: Tensor, lower: float = 1.0 / 8, upper: float = 1.0 / 3, training: bool = False, inplace: bool = False
+) -> Tensor:
+    """`x`, or x times a slope where x < 0: drawn from [lower, upper) per element in training, else their mean.
+
+    Example: `F.rrelu(gm.tensor([-1.]), 0.5, 0.5)` is `tensor([-0.5000])`.
+    """
+    result = one("rrelu", input, key(), lower=float(lower), upper=float(upper), training=training)
+    return _finish(input, result, inplace)
+
+
+def glu(input: Tensor, dim: int = -1) -> Tensor:
+    """The first half along a dim times the sigmoid of the second. Example: `F.glu(gm.zeros(2))` is `tensor([0.])`."""
+    return one("glu", input, dim=dim)
 
 
 # --- smooth ones ----------------------------------------------------------------------------------
@@ -206,15 +245,83 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool 
     return _finish(input, one("dropout", input, key(), p=float(p)), inplace)
 
 
+def _check_probability(p: float) -> None:
+    if not 0.0 <= p <= 1.0:
+        raise InvalidRequestError(
+            f"dropout probability has to be between 0 and 1, but got {p}", op="dropout", expected="0 to 1", got=str(p)
+        )
+
+
 def feature_dropout(input: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
     """`dropout` of whole channels: dims 0 and 1 have one fate each (N, C, …).
 
     Example: `gm.feature_dropout(gm.ones(1, 2, 3), 0.5, training=False).shape` is `torch.Size([1, 2, 3])`.
     """
-    if not 0.0 <= p <= 1.0:
-        raise InvalidRequestError(
-            f"dropout probability has to be between 0 and 1, but got {p}", op="dropout", expected="0 to 1", got=str(p)
-        )
+    _check_probability(p)
     if not training or p == 0.0:
         return input
     return one("feature_dropout", input, key(), p=float(p))
+
+
+def _channels(rank: int, input: Tensor, p: float, training: bool, inplace: bool) -> Tensor:
+    """`feature_dropout` of (N, C, …) or, with one dim less, of one sample."""
+    alone = input.ndim == rank + 1
+    result = feature_dropout(layout.unsqueeze(input, 0) if alone else input, p, training)
+    result = layout.squeeze(result, 0) if alone else result
+    return _finish(input, result, inplace)
+
+
+def dropout1d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+    """`dropout` of whole channels of (N, C, L) or (C, L).
+
+    Example: `F.dropout1d(gm.ones(1, 2), 0.5, training=False)` is `tensor([[1., 1.]])`.
+    """
+    if input.ndim not in (2, 3):
+        raise ShapeError(
+            f"dropout1d: Expected 2D or 3D input, but received a {input.ndim}D input. Note that dropout1d exists to "
+            "provide channel-wise dropout on inputs with 1 spatial dimension, a channel dimension, and an optional "
+            "batch dimension (i.e. 2D or 3D inputs).",
+            op="dropout1d",
+            got=f"{input.ndim}D",
+            expected="2D or 3D",
+        )
+    return _channels(1, input, p, training, inplace)
+
+
+def dropout2d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+    """`dropout` of whole channels of (N, C, H, W); three dims are (N, C, L), as in PyTorch.
+
+    Example: `F.dropout2d(gm.ones(1, 1, 2), 0.5, training=False)` is `tensor([[[1., 1.]]])`.
+    """
+    return _finish(input, feature_dropout(input, p, training), inplace)
+
+
+def dropout3d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+    """`dropout` of whole channels of (N, C, D, H, W) or (C, D, H, W).
+
+    Example: `F.dropout3d(gm.ones(1, 1, 1, 2), 0.5, training=False)` is `tensor([[[[1., 1.]]]])`.
+    """
+    return _channels(3, input, p, training, inplace)
+
+
+def _alpha(input: Tensor, p: float, training: bool, features: bool, inplace: bool) -> Tensor:
+    _check_probability(p)
+    if not training or p == 0.0 or not input.numel():
+        return input
+    return _finish(input, one("alpha_dropout", input, key(), p=float(p), features=features), inplace)
+
+
+def alpha_dropout(input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False) -> Tensor:
+    """`dropout` for `selu`: mean and variance persist.
+
+    Example: `F.alpha_dropout(gm.ones(2), 0.5)` is `tensor([1., 1.])`.
+    """
+    return _alpha(input, p, training, False, inplace)
+
+
+def feature_alpha_dropout(input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False) -> Tensor:
+    """`alpha_dropout` of whole channels: (N, C, …).
+
+    Example: `F.feature_alpha_dropout(gm.ones(1, 2), 0.5)` is `tensor([[1., 1.]])`.
+    """
+    return _alpha(input, p, training, True, inplace)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from gradmesh import _creation, _modes
-from gradmesh._functions import activation, binary, layout, linalg, reduce, select
+from gradmesh._functions import activation, binary, convert, layout, linalg, reduce, select, windows
 from gradmesh._functions._common import ints, lift, many, one, spec
 from gradmesh_engine import dtypes
 from gradmesh_engine.errors import AttributeTypeError, InvalidRequestError
@@ -27,6 +27,7 @@ __all__ = [
     "instance_norm",
     "layer_norm",
     "linear",
+    "local_response_norm",
     "normalize",
     "one_hot",
     "pad",
@@ -74,11 +75,11 @@ def layer_norm(
     Example: `F.layer_norm(gm.tensor([1., 3.]), (2,))` is `tensor([-1.0000,  1.0000])`.
     """
     shape = ints("layer_norm", "normalized_shape", normalized_shape)
-    affine = _affine(weight, bias)
-    return one("layer_norm", input, *affine, normalized_shape=shape, eps=float(eps))
+    operands = affine(weight, bias)
+    return one("layer_norm", input, *operands, normalized_shape=shape, eps=float(eps))
 
 
-def _affine(weight: Tensor | None, bias: Tensor | None) -> tuple[Tensor, ...]:
+def affine(weight: Tensor | None, bias: Tensor | None) -> tuple[Tensor, ...]:
     """Weight and bias as operands: none, the weight, or both."""
     if bias is None:
         return () if weight is None else (weight,)
@@ -116,11 +117,13 @@ def batch_norm(
 
     Example: `F.batch_norm(gm.tensor([[1.], [3.]]), None, None, training=True)` is `tensor([[-1.0000], [ 1.0000]])`.
     """
-    affine = _affine(weight, bias)
+    if not input.numel():
+        return _of_nothing(input, weight, bias)
+    operands = affine(weight, bias)
     if training:
-        result = one("batch_norm", input, *affine, eps=float(eps))
+        result = one("batch_norm", input, *operands, eps=float(eps))
         if running_mean is not None and running_var is not None:
-            _move_statistics(input, running_mean, running_var, float(momentum))
+            move_statistics(input, running_mean, running_var, float(momentum))
         return result
     if running_mean is None or running_var is None:
         raise InvalidRequestError(
@@ -128,10 +131,18 @@ def batch_norm(
             op="batch_norm",
             remedy="pass them",
         )
-    return one("batch_norm_inference", input, running_mean, running_var, *affine, eps=float(eps))
+    return one("batch_norm_inference", input, running_mean, running_var, *operands, eps=float(eps))
 
 
-def _move_statistics(input: Tensor, running_mean: Tensor, running_var: Tensor, momentum: float) -> None:
+def _of_nothing(input: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+    """`batch_norm` of no elements, which asks nothing of the shape, as in PyTorch."""
+    result = convert.clone(input)
+    result = result if weight is None else binary.mul(result, layout.select(weight, 0, 0))
+    return result if bias is None else binary.add(result, layout.select(bias, 0, 0))
+
+
+def move_statistics(input: Tensor, running_mean: Tensor, running_var: Tensor, momentum: float) -> None:
+    """Move running statistics towards those of a batch, in place."""
     dims = tuple([dim for dim in range(input.ndim) if dim != 1])
     with _modes.no_grad():
         variance, middle = many("var_mean", input, dim=dims)
@@ -146,7 +157,7 @@ def group_norm(
 
     Example: `F.group_norm(gm.ones(1, 2), 1)` is `tensor([[0., 0.]])`.
     """
-    return one("group_norm", input, *_affine(weight, bias), num_groups=num_groups, eps=float(eps))
+    return one("group_norm", input, *affine(weight, bias), num_groups=num_groups, eps=float(eps))
 
 
 def instance_norm(
@@ -157,6 +168,25 @@ def instance_norm(
     Example: `F.instance_norm(gm.ones(1, 1, 2))` is `tensor([[[0., 0.]]])`.
     """
     return group_norm(input, input.shape[1], weight, bias, eps)
+
+
+def local_response_norm(input: Tensor, size: int, alpha: float = 0.0001, beta: float = 0.75, k: float = 1.0) -> Tensor:
+    """`input / (k + alpha * m) ** beta`, m the mean square over `size` neighbouring channels: (N, C, …, L).
+
+    Example: `F.local_response_norm(gm.ones(1, 1, 1), 1, 1.0, 1.0)` is `tensor([[[0.5000]]])`.
+    """
+    if input.ndim < 3:
+        raise InvalidRequestError(
+            f"Expected 3D or higher dimensionality input (got {input.ndim} dimensions)", op="local_response_norm",
+            expected="(N, C, …, L)", got=f"{input.ndim} dims",
+        )  # fmt: skip
+    if not input.numel():
+        return input
+    # Channels become the rows of one channel, which a tall window averages.
+    rows = layout.reshape(binary.mul(input, input), (input.shape[0], 1, input.shape[1], -1))
+    padded = pad(rows, (0, 0, size // 2, (size - 1) // 2))
+    means = layout.reshape(windows.avg_pool2d(padded, (size, 1), stride=1), tuple(input.shape))
+    return binary.div(input, binary.pow(binary.add(binary.mul(means, alpha), k), beta))
 
 
 def normalize(input: Tensor, p: float = 2.0, dim: int | Sequence[int] = 1, eps: float = 1e-12) -> Tensor:

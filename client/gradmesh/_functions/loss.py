@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from gradmesh._functions import activation, binary, reduce, unary
-from gradmesh._functions._common import one, spec
+from gradmesh import _creation, _modes
+from gradmesh._functions import activation, binary, convert, layout, reduce, select, unary
+from gradmesh._functions._common import in_place, one, spec
 from gradmesh_engine import dtypes
-from gradmesh_engine.errors import AttributeTypeError, ShapeError
+from gradmesh_engine.errors import AttributeTypeError, InvalidRequestError, ShapeError
 
 if TYPE_CHECKING:
     from gradmesh._tensor import Tensor
@@ -16,18 +18,21 @@ __all__ = [
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
     "cross_entropy",
+    "gaussian_nll_loss",
     "huber_loss",
     "kl_div",
     "l1_loss",
     "mse_loss",
     "nll_loss",
+    "poisson_nll_loss",
     "smooth_l1_loss",
 ]
 
 Reduction: TypeAlias = 'Literal["mean", "sum", "none"]'
 
 
-def _checked(name: str, reduction: str) -> str:
+def checked(name: str, reduction: str) -> str:
+    """The reduction. Raises AttributeTypeError for any other word."""
     if reduction not in ("mean", "sum", "none"):
         raise AttributeTypeError(
             f"{reduction} is not a valid value for reduction",
@@ -38,7 +43,8 @@ def _checked(name: str, reduction: str) -> str:
     return reduction
 
 
-def _reduced(loss: Tensor, reduction: str) -> Tensor:
+def reduced(loss: Tensor, reduction: str) -> Tensor:
+    """The mean or sum of the terms, or the terms."""
     return reduce.mean(loss) if reduction == "mean" else reduce.sum(loss) if reduction == "sum" else loss
 
 
@@ -47,12 +53,12 @@ def _reduced(loss: Tensor, reduction: str) -> Tensor:
 
 def mse_loss(input: Tensor, target: Tensor, reduction: Reduction = "mean") -> Tensor:
     """(input - target)², of operands that broadcast. Example: `F.mse_loss(gm.ones(2), gm.zeros(2))` is `tensor(1.)`."""
-    return one("mse_loss", input, target, reduction=_checked("mse_loss", reduction))
+    return one("mse_loss", input, target, reduction=checked("mse_loss", reduction))
 
 
 def l1_loss(input: Tensor, target: Tensor, reduction: Reduction = "mean") -> Tensor:
     """|input - target|, of operands that broadcast. Example: `F.l1_loss(gm.ones(2), gm.zeros(2))` is `tensor(1.)`."""
-    return _reduced(unary.abs(binary.sub(input, target)), _checked("l1_loss", reduction))
+    return reduced(unary.abs(binary.sub(input, target)), checked("l1_loss", reduction))
 
 
 def smooth_l1_loss(input: Tensor, target: Tensor, reduction: Reduction = "mean", beta: float = 1.0) -> Tensor:
@@ -66,7 +72,7 @@ def smooth_l1_loss(input: Tensor, target: Tensor, reduction: Reduction = "mean",
         )
     if beta == 0:
         return l1_loss(input, target, reduction)
-    return one("smooth_l1_loss", input, target, beta=float(beta), reduction=_checked("smooth_l1_loss", reduction))
+    return one("smooth_l1_loss", input, target, beta=float(beta), reduction=checked("smooth_l1_loss", reduction))
 
 
 def huber_loss(input: Tensor, target: Tensor, reduction: Reduction = "mean", delta: float = 1.0) -> Tensor:
@@ -78,7 +84,7 @@ def huber_loss(input: Tensor, target: Tensor, reduction: Reduction = "mean", del
         raise AttributeTypeError(
             "huber_loss does not support non-positive values for delta.", op="huber_loss", got=str(delta)
         )
-    return one("huber_loss", input, target, delta=float(delta), reduction=_checked("huber_loss", reduction))
+    return one("huber_loss", input, target, delta=float(delta), reduction=checked("huber_loss", reduction))
 
 
 # --- of probabilities -----------------------------------------------------------------------------
@@ -91,7 +97,7 @@ def binary_cross_entropy(
 
     Example: `F.binary_cross_entropy(gm.tensor([0.5]), gm.ones(1))` is `tensor(0.6931)`.
     """
-    _checked("binary_cross_entropy", reduction)
+    checked("binary_cross_entropy", reduction)
     _same_shape("binary_cross_entropy", input, target)
     weights = () if weight is None else (weight,)
     return one("binary_cross_entropy", input, target, *weights, reduction=reduction)
@@ -109,7 +115,7 @@ def binary_cross_entropy_with_logits(
     Example: `F.binary_cross_entropy_with_logits(gm.zeros(1), gm.ones(1))` is `tensor(0.6931)`.
     """
     name = "binary_cross_entropy_with_logits"
-    _checked(name, reduction)
+    checked(name, reduction)
     _same_shape(name, input, target)
     operands = [input, target, *(part for part in (weight, pos_weight) if part is not None)]
     return one(name, *operands, reduction=reduction, has_pos_weight=pos_weight is not None)
@@ -126,13 +132,76 @@ def _same_shape(name: str, input: Tensor, target: Tensor) -> None:
         )
 
 
+def gaussian_nll_loss(
+    input: Tensor,
+    target: Tensor,
+    var: Tensor | float,
+    full: bool = False,
+    eps: float = 1e-06,
+    reduction: Reduction = "mean",
+) -> Tensor:
+    """(log(v) + (input - target)² / v) / 2 for variances v = max(var, eps); `full` adds log(2 pi) / 2.
+
+    `var` has the shape of `input`, or lacks its last dim or has it at size 1. Its values are checked, so it is
+    evaluated here. Raises InvalidRequestError for a negative variance.
+
+    Example: `F.gaussian_nll_loss(gm.zeros(1), gm.ones(1), gm.ones(1))` is `tensor(0.5000)`.
+    """
+    name = "gaussian_nll_loss"
+    checked(name, reduction)
+    if isinstance(var, (int, float)):
+        negative = var < 0
+        var = _creation.full_like(input, var)
+    else:
+        negative = bool(reduce.any(binary.lt(var, 0)))
+    if negative:
+        raise InvalidRequestError("var has negative entry/entries", op=name, expected="variances ≥ 0")
+    want, have = tuple(input.shape), tuple(var.shape)
+    if have != want:
+        if have == want[:-1]:
+            var = layout.unsqueeze(var, -1)
+        elif len(want) != len(have) or [v for v, x in zip(have, want, strict=True) if v != x] != [1]:
+            raise ShapeError("var is of incorrect size", op=name, expected=f"{list(want)}", got=f"{list(have)}")
+    var = convert.clone(var)
+    with _modes.no_grad():
+        # The gradient does not see the limit.
+        in_place(var, binary.clamp_min(var, eps))
+    loss = 0.5 * (unary.log(var) + (input - target) ** 2 / var)
+    if full:
+        loss = loss + 0.5 * math.log(2 * math.pi)
+    return reduced(loss, reduction)
+
+
+def poisson_nll_loss(
+    input: Tensor,
+    target: Tensor,
+    log_input: bool = True,
+    full: bool = False,
+    *,
+    eps: float = 1e-08,
+    reduction: Reduction = "mean",
+) -> Tensor:
+    """exp(input) - target * input, or input - target * log(input + eps) when `input` is no logarithm.
+
+    `full` adds Stirling's approximation of log(target!) for targets above 1.
+
+    Example: `F.poisson_nll_loss(gm.zeros(1), gm.ones(1))` is `tensor(1.)`.
+    """
+    checked("poisson_nll_loss", reduction)
+    loss = unary.exp(input) - target * input if log_input else input - target * unary.log(input + eps)
+    if full:
+        stirling = target * unary.log(target) - target + 0.5 * unary.log(2 * math.pi * target)
+        loss = loss + select.masked_fill(stirling, binary.le(target, 1), 0)
+    return reduced(loss, reduction)
+
+
 def kl_div(input: Tensor, target: Tensor, reduction: str = "mean", log_target: bool = False) -> Tensor:
     """`target * (log(target) - input)`, with `input` (and the target, if log_target) given as logarithms.
 
     "batchmean" divides the sum by the size of dim 0. Example: `F.kl_div(gm.zeros(1), gm.ones(1))` is `tensor(0.)`.
     """
     if reduction != "batchmean":
-        _checked("kl_div", reduction)
+        checked("kl_div", reduction)
     if log_target:
         loss = binary.mul(unary.exp(target), binary.sub(target, input))
     else:
@@ -140,7 +209,7 @@ def kl_div(input: Tensor, target: Tensor, reduction: str = "mean", log_target: b
     if reduction == "batchmean":
         total = reduce.sum(loss)
         return binary.div(total, input.shape[0]) if input.ndim else total
-    return _reduced(loss, reduction)
+    return reduced(loss, reduction)
 
 
 # --- of classes -----------------------------------------------------------------------------------
@@ -157,7 +226,7 @@ def nll_loss(
 
     Targets equal to `ignore_index` do not count. Example: `F.nll_loss(gm.zeros(1, 2), gm.tensor([1]))` is `tensor(0.)`.
     """
-    _checked("nll_loss", reduction)
+    checked("nll_loss", reduction)
     weights = () if weight is None else (weight,)
     return one("nll_loss", input, target, *weights, ignore_index=ignore_index, reduction=reduction)
 
@@ -176,7 +245,7 @@ def cross_entropy(
 
     Example: `F.cross_entropy(gm.zeros(1, 2), gm.tensor([1]))` is `tensor(0.6931)`.
     """
-    _checked("cross_entropy", reduction)
+    checked("cross_entropy", reduction)
     if label_smoothing or dtypes.is_differentiable(spec(target).dtype):
         operands = (input, target) if weight is None else (input, target, weight)
         attrs = {"ignore_index": ignore_index, "reduction": reduction, "label_smoothing": float(label_smoothing)}

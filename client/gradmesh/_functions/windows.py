@@ -453,3 +453,11 @@ def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
     Example: `F.pixel_unshuffle(gm.ones(1, 1, 2, 2), 2).shape` is `torch.Size([1, 4, 1, 1])`.
     """
     return one("pixel_unshuffle", input, downscale_factor=downscale_factor)
+
+
+def channel_shuffle(input: Tensor, groups: int) -> Tensor:
+    """(N, g * k, …) as (N, k * g, …): the channels of g groups interleaved.
+
+    Example: `F.channel_shuffle(gm.ones(1, 4, 1), 2).shape` is `torch.Size([1, 4, 1])`.
+    """
+    return one("channel_shuffle", input, groups=groups)

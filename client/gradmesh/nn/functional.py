@@ -6,11 +6,19 @@ In shapes, N is the batch, C channels or classes, H and W height and width, … 
 # ruff: noqa: F403
 from gradmesh._functions import layers as _layers
 from gradmesh._functions import loss as _loss
+from gradmesh._functions import ranking as _ranking
 from gradmesh._functions.activation import (
+    alpha_dropout,
     celu,
     dropout,
+    dropout1d,
+    dropout2d,
+    dropout3d,
     elu,
+    feature_alpha_dropout,
     gelu,
+    glu,
+    hardshrink,
     hardsigmoid,
     hardswish,
     hardtanh,
@@ -22,12 +30,14 @@ from gradmesh._functions.activation import (
     relu,
     relu6,
     relu_,
+    rrelu,
     selu,
     sigmoid,
     silu,
     softmax,
     softmin,
     softplus,
+    softshrink,
     softsign,
     tanh,
     tanhshrink,
@@ -35,6 +45,7 @@ from gradmesh._functions.activation import (
 )
 from gradmesh._functions.layers import *
 from gradmesh._functions.loss import *
+from gradmesh._functions.ranking import *
 from gradmesh._functions.windows import (
     adaptive_avg_pool1d,
     adaptive_avg_pool2d,
@@ -42,6 +53,7 @@ from gradmesh._functions.windows import (
     avg_pool1d,
     avg_pool2d,
     avg_pool3d,
+    channel_shuffle,
     conv1d,
     conv2d,
     conv3d,
@@ -61,10 +73,12 @@ __all__ = [
     "adaptive_avg_pool1d",
     "adaptive_avg_pool2d",
     "adaptive_avg_pool3d",
+    "alpha_dropout",
     "avg_pool1d",
     "avg_pool2d",
     "avg_pool3d",
     "celu",
+    "channel_shuffle",
     "conv1d",
     "conv2d",
     "conv3d",
@@ -72,9 +86,15 @@ __all__ = [
     "conv_transpose2d",
     "conv_transpose3d",
     "dropout",
+    "dropout1d",
+    "dropout2d",
+    "dropout3d",
     "elu",
+    "feature_alpha_dropout",
     "fold",
     "gelu",
+    "glu",
+    "hardshrink",
     "hardsigmoid",
     "hardswish",
     "hardtanh",
@@ -91,12 +111,14 @@ __all__ = [
     "relu",
     "relu6",
     "relu_",
+    "rrelu",
     "selu",
     "sigmoid",
     "silu",
     "softmax",
     "softmin",
     "softplus",
+    "softshrink",
     "softsign",
     "tanh",
     "tanhshrink",
@@ -105,3 +127,4 @@ __all__ = [
 ]
 __all__ += _layers.__all__
 __all__ += _loss.__all__
+__all__ += _ranking.__all__

@@ -11,9 +11,11 @@ from gradmesh_engine.ops import joining as _joining  # noqa: F401
 from gradmesh_engine.ops import layout as _layout  # noqa: F401
 from gradmesh_engine.ops import linalg as _linalg  # noqa: F401
 from gradmesh_engine.ops import losses as _losses  # noqa: F401
+from gradmesh_engine.ops import margins as _margins  # noqa: F401
 from gradmesh_engine.ops import markers as _markers  # noqa: F401
 from gradmesh_engine.ops import normalize as _normalize  # noqa: F401
 from gradmesh_engine.ops import numeric as _numeric  # noqa: F401
+from gradmesh_engine.ops import pixels as _pixels  # noqa: F401
 from gradmesh_engine.ops import pointwise as _pointwise  # noqa: F401
 from gradmesh_engine.ops import pooling as _pooling  # noqa: F401
 from gradmesh_engine.ops import random as _random  # noqa: F401

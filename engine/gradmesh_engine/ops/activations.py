@@ -10,7 +10,7 @@ import numpy as np
 
 from gradmesh_engine import dtypes
 from gradmesh_engine.builder import V, constant
-from gradmesh_engine.errors import AttributeTypeError, DTypeError
+from gradmesh_engine.errors import AttributeTypeError, DTypeError, ShapeError
 from gradmesh_engine.graph import AttrValue
 from gradmesh_engine.ops.base import Attr, Composite, Site, Specs, declare, lookup
 from gradmesh_engine.ops.pointwise import (
@@ -25,6 +25,7 @@ from gradmesh_engine.ops.pointwise import (
     keep,
     le,
     logical_and,
+    logical_not,
     logical_or,
     lt,
     minimum,
@@ -32,6 +33,7 @@ from gradmesh_engine.ops.pointwise import (
     where,
 )
 from gradmesh_engine.ops.reduce import normal_dim, reduce_max, reduce_sum, spread
+from gradmesh_engine.ops.regions import narrowed
 from gradmesh_engine.ops.smooth import exp, log, log1pexp, normal_cdf, sigmoid, tanh
 
 # --- helpers --------------------------------------------------------------------------------------
@@ -270,6 +272,63 @@ _activation(
     "hardswish",
     lambda x: x * (hardtanh(x + 3, min_val=0.0, max_val=6.0) / constant(x, 6)),
     "x * clamp(x + 3, 0, 6) / 6",
+)
+
+
+def _shrunk(x: V, lambd: float) -> V:
+    """A mask of where x is not within lambd of 0; NaN is not."""
+    limit = constant(x, lambd)
+    result: V = logical_not(logical_and(ge(x, -limit), le(x, limit)))
+    return result
+
+
+_activation(
+    "hardshrink",
+    lambda x, lambd: keep(x, _shrunk(x, lambd)),
+    "x where |x| > lambd, else 0.",
+    attrs={"lambd": Attr("float", 0.5)},
+)
+_activation(
+    "softshrink",
+    lambda x, lambd: x - hardtanh(x, min_val=-lambd, max_val=lambd),
+    "x moved towards 0 by lambd, not past it.",
+    attrs={"lambd": Attr("float", 0.5)},
+    vjp=lambda g, y, x, lambd: (keep(g, _shrunk(x, lambd)),),
+)
+
+# --- gates ----------------------------------------------------------------------------------------
+
+
+def _halves(x: V, dim: int) -> tuple[V, V, int]:
+    if not x.ndim:
+        raise ShapeError("glu does not support 0-dimensional tensors", got="[]", expected="at least one dim")
+    at = normal_dim(dim, x.ndim)
+    size = x.shape[at]
+    if size % 2:
+        raise ShapeError(
+            f"Halving dimension must be even, but dimension {at} is size {size}", expected="an even size", got=str(size)
+        )
+    return narrowed(x, at, 0, size // 2), narrowed(x, at, size // 2, size), at
+
+
+def _glu(x: V, dim: int) -> V:
+    a, b, _ = _halves(x, dim)
+    result: V = a * sigmoid(b)
+    return result
+
+
+def _glu_vjp(g: V, y: V, x: V, dim: int) -> tuple[V]:
+    a, b, at = _halves(x, dim)
+    s = sigmoid(b)
+    return (lookup("concat")(g * s, g * a * (s * (1 - s)), dim=at),)
+
+
+_activation(
+    "glu",
+    _glu,
+    "The first half along a dim times the sigmoid of the second.",
+    attrs={"dim": Attr("int", -1)},
+    vjp=_glu_vjp,
 )
 
 # --- smooth ones ----------------------------------------------------------------------------------

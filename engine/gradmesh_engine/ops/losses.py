@@ -33,7 +33,7 @@ def _all_dims(v: V) -> tuple[int, ...]:
     return tuple(range(v.ndim))
 
 
-def _reduced(terms: V, reduction: str) -> V:
+def reduced(terms: V, reduction: str) -> V:
     """The terms' mean or sum, or themselves. Raises AttributeTypeError."""
     if reduction == "none":
         return terms
@@ -73,7 +73,7 @@ def _pair_loss(
 
     def body(x: V, t: V, reduction: str, **own: Any) -> V:
         wide_x, wide_t = _widened(x, t)
-        result: V = convert(_reduced(terms(wide_x - wide_t, **own), reduction), dtype=meet((x.spec, t.spec)).name)
+        result: V = convert(reduced(terms(wide_x - wide_t, **own), reduction), dtype=meet((x.spec, t.spec)).name)
         return result
 
     def vjp(g: V, y: V, x: V, t: V, reduction: str, **own: Any) -> tuple[V, V]:
@@ -149,7 +149,7 @@ def _bce(p: V, t: V, weight: V | None = None, reduction: str = "mean") -> V:
     terms = _bce_terms(*wide)
     if weight is not None:
         terms = terms * convert(weight, dtype=terms.dtype.name)
-    result: V = convert(_reduced(terms, reduction), dtype=p.dtype.name)
+    result: V = convert(reduced(terms, reduction), dtype=p.dtype.name)
     return result
 
 
@@ -209,7 +209,7 @@ def _logits(x: V, t: V, *rest: V, reduction: str, has_pos_weight: bool) -> V:
     terms = given.terms()
     if given.weight is not None:
         terms = terms * given.weight
-    result: V = convert(_reduced(terms, reduction), dtype=meet((x.spec, t.spec)).name)
+    result: V = convert(reduced(terms, reduction), dtype=meet((x.spec, t.spec)).name)
     return result
 
 
@@ -292,7 +292,7 @@ def _nll(x: V, t: V, weight: V | None, reduction: str, ignore_index: int) -> tup
         terms = terms * weights
     terms = keep(terms, counts)
     if reduction != "mean":
-        return _reduced(terms, reduction), None
+        return reduced(terms, reduction), None
     if weights is None:
         total = reduce_sum(convert(counts, dtype="int64"), dims=_all_dims(t))
         total = convert(total, dtype=terms.dtype.name)
@@ -339,7 +339,7 @@ def _smoothed(x: V, t: V, weight: V | None, reduction: str, ignore_index: int, s
     if weight is not None:
         weighted = x * lookup("reshape")(weight, shape=(1, -1, *(1,) * (x.ndim - 2)))
     every = -reduce_sum(weighted, dims=(1,))
-    every = _reduced(keep(every, ne(t, constant(t, ignore_index))), "sum" if total is not None else reduction)
+    every = reduced(keep(every, ne(t, constant(t, ignore_index))), "sum" if total is not None else reduction)
     if total is not None:
         every = every / total
     return loss * (1 - smoothing) + every * (smoothing / x.shape[1])
@@ -351,7 +351,7 @@ def _of_probabilities(x: V, t: V, weight: V | None, reduction: str, smoothing: f
         t = t * (1 - smoothing) + smoothing / classes
     if weight is not None:
         t = t * lookup("reshape")(weight, shape=(1, -1, *(1,) * (x.ndim - 2)))
-    return _reduced(-reduce_sum(x * t, dims=(1,)), reduction)
+    return reduced(-reduce_sum(x * t, dims=(1,)), reduction)
 
 
 def _cross_entropy(

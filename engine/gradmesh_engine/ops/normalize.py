@@ -11,7 +11,7 @@ from gradmesh_engine.builder import V, constant
 from gradmesh_engine.errors import DTypeError, ShapeError
 from gradmesh_engine.ops.base import Attr, Composite, declare, lookup
 from gradmesh_engine.ops.numeric import square
-from gradmesh_engine.ops.pointwise import convert
+from gradmesh_engine.ops.pointwise import convert, detach
 from gradmesh_engine.ops.reduce import reduce_sum, spread
 from gradmesh_engine.ops.smooth import rsqrt
 
@@ -284,3 +284,58 @@ declare(
         body=_batch_norm_inference,
     )
 )
+
+# --- with the statistics --------------------------------------------------------------------------
+
+
+def _statistics(x: V, dims: tuple[int, ...], eps: float) -> tuple[V, V]:
+    """Mean, and 1 / standard deviation, over dims, which are removed."""
+    wide = _wide(x)
+    count = math.prod(x.shape[dim] for dim in dims)
+    average = _mean(wide, dims, count)
+    scale = rsqrt(_mean(square(wide - spread(average, dims, x.shape)), dims, count) + eps)
+    return tuple(convert(v, dtype=x.dtype.name) for v in (average, scale))  # type: ignore[return-value]
+
+
+def _native_layer_norm(
+    x: V, weight: V | None = None, bias: V | None = None, *, normalized_shape: tuple[int, ...], eps: float
+) -> tuple[V, V, V]:
+    dims = _last_dims("layer_norm", x, normalized_shape)
+    y: V = lookup("layer_norm")(
+        x, *(v for v in (weight, bias) if v is not None), normalized_shape=normalized_shape, eps=eps
+    )
+    reshape = lookup("reshape")
+    shape = x.shape[: x.ndim - len(dims)] + (1,) * len(dims)
+    # No gradient flows through these statistics in PyTorch, unlike those of group norm.
+    average, scale = (reshape(v, shape=shape) for v in _statistics(detach(x), dims, eps))
+    return y, average, scale
+
+
+def _native_group_norm(
+    x: V, weight: V | None = None, bias: V | None = None, *, num_groups: int, eps: float
+) -> tuple[V, V, V]:
+    y = _group_norm(x, weight, bias, num_groups=num_groups, eps=eps)
+    groups = lookup("reshape")(x, shape=(x.shape[0], num_groups, math.prod(x.shape[1:]) // num_groups))
+    return y, *_statistics(groups, (2,), eps)
+
+
+def _native_batch_norm(x: V, weight: V | None = None, bias: V | None = None, *, eps: float) -> tuple[V, V, V]:
+    y: V = lookup("batch_norm")(x, *(v for v in (weight, bias) if v is not None), eps=eps)
+    return y, *_statistics(detach(x), _batch_dims("batch_norm", x), eps)
+
+
+for _name, _body, _attrs in (
+    ("layer", _native_layer_norm, {**_SHAPE, **EPS}),
+    ("group", _native_group_norm, {"num_groups": Attr("int"), **EPS}),
+    ("batch", _native_batch_norm, EPS),
+):
+    declare(
+        Composite(
+            name=f"native_{_name}_norm",
+            arity=(1, 3),
+            attrs=_attrs,
+            grad_name=f"Native{_name.capitalize()}NormBackward0",
+            doc=f"{_name}_norm, with the mean and 1 / standard deviation that were used.",
+            body=_body,
+        )
+    )

@@ -14,7 +14,7 @@ from gradmesh_engine.graph import AttrValue
 from gradmesh_engine.ops.base import Attr, Specs, lookup
 from gradmesh_engine.ops.conv import conv, conv_input
 from gradmesh_engine.ops.creation import iota
-from gradmesh_engine.ops.layout import Ints, expand, permute
+from gradmesh_engine.ops.layout import Ints, expand
 from gradmesh_engine.ops.regions import concat, narrowed, pad
 from gradmesh_engine.ops.shaping import composite, reshaped
 from gradmesh_engine.ops.windows import (
@@ -282,6 +282,12 @@ def _max_pool(rank: int, indices: bool) -> Callable[..., Any]:
     return body
 
 
+def _divided(total: V, count: V) -> V:
+    """A mean; that of integers is rounded towards 0."""
+    result: V = lookup("div_trunc")(total, count) if total.dtype == dtypes.int64 else total / count
+    return result
+
+
 def _avg_pool(rank: int) -> Callable[..., V]:
     name = f"avg_pool{rank}d"
 
@@ -295,7 +301,7 @@ def _avg_pool(rank: int) -> Callable[..., V]:
         count_include_pad: bool,
         divisor_override: int | None,
     ) -> V:
-        if not dtypes.is_differentiable(x.dtype):
+        if x.dtype != dtypes.int64 and not dtypes.is_floating(x.dtype):
             raise DTypeError(f'"{name}" not implemented for {x.dtype.name!r}', got=x.dtype.name, remedy="cast it")
         if divisor_override == 0:
             raise ShapeError("divisor must be not zero")
@@ -303,7 +309,8 @@ def _avg_pool(rank: int) -> Callable[..., V]:
         total = pool.cropped(window_sum(pool.padded(x, 0), **pool.attrs))
         padding_counts = count_include_pad or not any(pool.around)
         if divisor_override is not None or (padding_counts and not pool.beyond):
-            return total * (1.0 / (pool.geometry.count if divisor_override is None else divisor_override))
+            by = pool.geometry.count if divisor_override is None else divisor_override
+            return _divided(total, constant(total, by)) if x.dtype == dtypes.int64 else total * (1.0 / by)
         # How many elements each window averages, from the windows of a plane of ones.
         ones = constant(x, 1, pool.sizes)
         if count_include_pad:
@@ -313,7 +320,8 @@ def _avg_pool(rank: int) -> Callable[..., V]:
             ones = pad(ones, low=zero, high=rest, interior=zero)
         else:
             ones = pool.padded(ones, 0)
-        return total / pool.cropped(window_sum(ones, **pool.attrs))
+        counts = pool.cropped(window_sum(ones, **pool.attrs))
+        return _divided(total, counts)
 
     return body
 
@@ -491,49 +499,4 @@ composite(
     attrs={"output_size": Attr("ints"), **_BLOCKS},
     grad_name="Col2ImBackward0",
     doc="F.fold: [N, C * kernel, windows] to [N, C, H, W], summing what overlaps.",
-)
-
-# --- pixels ---------------------------------------------------------------------------------------
-
-
-def _pixel_shuffle(x: V, *, upscale_factor: int) -> V:
-    r = upscale_factor
-    if x.ndim < 3 or r < 1 or x.shape[-3] % (r * r):
-        raise ShapeError(
-            f"pixel_shuffle expects its input's 'channel' dimension to be divisible by the square of upscale_factor, "
-            f"but input.size(-3)={x.shape[-3] if x.ndim > 2 else 0} is not divisible by {r * r}"
-        )
-    lead, (c, h, w) = x.shape[:-3], x.shape[-3:]
-    n = len(lead)
-    cells = reshaped(x, *lead, c // (r * r), r, r, h, w)
-    mixed = permute(cells, dims=(*range(n), n, n + 3, n + 1, n + 4, n + 2))
-    return reshaped(mixed, *lead, c // (r * r), h * r, w * r)
-
-
-def _pixel_unshuffle(x: V, *, downscale_factor: int) -> V:
-    r = downscale_factor
-    if x.ndim < 3 or r < 1 or x.shape[-1] % r or x.shape[-2] % r:
-        raise ShapeError(
-            f"pixel_unshuffle expects height and width to be divisible by downscale_factor {r}, got {x.spec}"
-        )
-    lead, (c, h, w) = x.shape[:-3], x.shape[-3:]
-    n = len(lead)
-    cells = reshaped(x, *lead, c, h // r, r, w // r, r)
-    mixed = permute(cells, dims=(*range(n), n, n + 2, n + 4, n + 1, n + 3))
-    return reshaped(mixed, *lead, c * r * r, h // r, w // r)
-
-
-composite(
-    "pixel_shuffle",
-    _pixel_shuffle,
-    attrs={"upscale_factor": Attr("int")},
-    grad_name="PixelShuffleBackward0",
-    doc="[*, C r², H, W] to [*, C, H r, W r].",
-)
-composite(
-    "pixel_unshuffle",
-    _pixel_unshuffle,
-    attrs={"downscale_factor": Attr("int")},
-    grad_name="PixelUnshuffleBackward0",
-    doc="[*, C, H r, W r] to [*, C r², H, W].",
 )

@@ -18,7 +18,7 @@ from gradmesh_engine.builder import V, constant
 from gradmesh_engine.errors import AttributeTypeError, DTypeError, ShapeError
 from gradmesh_engine.graph import TensorSpec
 from gradmesh_engine.ops.base import Attr, Composite, Factor, Primitive, Site, Specs, declare
-from gradmesh_engine.ops.pointwise import Run, convert, keep, lt
+from gradmesh_engine.ops.pointwise import Run, convert, floating, gt, keep, lt, where
 
 Fill: TypeAlias = "Callable[[Stream, int, np.ndarray], None]"
 
@@ -363,5 +363,79 @@ declare(
         grad_name="MulBackward0",
         doc="Dropout of whole channels (dim 1).",
         body=lambda x, key, p, training: _drop(x, key, p, training, x.shape[:2] + (1,) * (x.ndim - 2)),
+    )
+)
+
+
+_ALPHA = 1.7580993408473766
+"""What the self-normalising activation tends to far below 0, with its sign changed."""
+
+
+def _alpha_drop(x: V, key: V, p: float, features: bool) -> V:
+    if p == 1:
+        return x * 0
+    shape = x.shape[:2] + (1,) * (x.ndim - 2) if features else x.shape
+    scale = 1 / math.sqrt((_ALPHA * _ALPHA * p + 1) * (1 - p))
+    kept = convert(random_mask(key, shape=shape, p=1 - p), dtype=x.dtype.name)
+    # A dropped element becomes -alpha; then all are scaled and moved so that mean and variance persist.
+    shift = (kept - 1) * (_ALPHA * scale) + _ALPHA * scale * p
+    return x * (kept * scale) + shift
+
+
+declare(
+    Composite(
+        name="alpha_dropout",
+        arity=2,
+        attrs={"p": _DROPOUT["p"], "features": Attr("bool", False, "whole channels (dim 1)")},
+        grad_name=lambda specs, attrs: "MulBackward0" if attrs["p"] == 1 else "AddBackward0",
+        doc="Dropout that keeps mean 0 and variance 1 after selu; the second operand is the key.",
+        body=_alpha_drop,
+    )
+)
+
+
+def _rrelu(x: V, key: V, lower: float, upper: float, training: bool) -> V:
+    if not dtypes.is_floating(x.dtype):
+        raise DTypeError(f'"rrelu_with_noise" not implemented for {x.dtype.name!r}', got=x.dtype.name)
+    if lower > upper:
+        raise AttributeTypeError(
+            f"Lower bound should be less than or equal to the upper bound, but got {lower} and {upper}"
+        )
+    slope: V | float = (lower + upper) / 2
+    if training:
+        drawn = rand(key, shape=x.shape, dtype="float64" if x.dtype == dtypes.float64 else "float32")
+        slope = convert(drawn * (upper - lower) + lower, dtype=x.dtype.name)
+    result: V = where(gt(x, constant(x, 0)), x, x * slope)
+    return result
+
+
+declare(
+    Composite(
+        name="rrelu",
+        arity=2,
+        attrs={"lower": Attr("float", 1 / 8), "upper": Attr("float", 1 / 3), "training": Attr("bool", False)},
+        grad_name="RreluWithNoiseBackward0",
+        doc="x, and x times a slope where x < 0: drawn per element in training, else the mean; then the key.",
+        body=_rrelu,
+    )
+)
+
+
+def _dropout_backward(g: V, mask: V, scale: float) -> V:
+    if mask.dtype != dtypes.bool_:
+        raise DTypeError(
+            f"Mask should be Bool Scalar Type but got {mask.dtype.name}", expected="bool", got=mask.dtype.name
+        )
+    return convert(keep(g, mask), dtype=floating(g.dtype).name) * scale
+
+
+declare(
+    Composite(
+        name="native_dropout_backward",
+        arity=2,
+        attrs={"scale": Attr("float")},
+        grad_name="NativeDropoutBackwardBackward0",
+        doc="g times scale where the mask holds, else 0.",
+        body=_dropout_backward,
     )
 )
