@@ -60,13 +60,17 @@ from gradmesh._dtype import (
 )
 from gradmesh._functions import (
     binary as _binary,
+    bins as _bins,
     convert as _convert,
     inspect as _inspect,
     layout as _layout,
     linalg as _linalg,
     native as _native,
+    order as _order,
+    place as _place,
     reduce as _reduce,
     select as _select,
+    shapes as _shapes,
     unary as _unary,
 )
 from gradmesh._functions.activation import (
@@ -84,14 +88,18 @@ from gradmesh._functions.activation import (
     softmax,
 )
 from gradmesh._functions.binary import *
+from gradmesh._functions.bins import *
 from gradmesh._functions.convert import *
 from gradmesh._functions.inspect import *
 from gradmesh._functions.layout import *
 from gradmesh._functions.linalg import *
 from gradmesh._functions.native import *
+from gradmesh._functions.order import *
+from gradmesh._functions.place import *
 from gradmesh._functions.reduce import *
 from gradmesh._functions.sample import bernoulli
 from gradmesh._functions.select import *
+from gradmesh._functions.shapes import *
 from gradmesh._functions.unary import *
 from gradmesh._functions.windows import (
     adaptive_avg_pool1d,
@@ -263,11 +271,15 @@ __all__ = [
     "zeros_like",
 ]
 __all__ += _binary.__all__
+__all__ += _bins.__all__
 __all__ += _convert.__all__
 __all__ += _inspect.__all__
 __all__ += _layout.__all__
 __all__ += _linalg.__all__
 __all__ += _native.__all__
+__all__ += _order.__all__
+__all__ += _place.__all__
 __all__ += _reduce.__all__
 __all__ += _select.__all__
+__all__ += _shapes.__all__
 __all__ += _unary.__all__

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Concatenate, ParamSpec
 
-from gradmesh._functions import activation, binary, fill, layout, reduce, sample, select, unary
+from gradmesh._functions import activation, binary, fill, layout, place, reduce, sample, select, unary
 from gradmesh._functions._common import in_place
 
 if TYPE_CHECKING:
@@ -122,10 +122,14 @@ class InPlaceMethods:
     index_add_ = _in_place(select.index_add)
     index_copy_ = _in_place(select.index_copy)
     index_fill_ = _in_place(select.index_fill)
+    index_put_ = _in_place(place.index_put)
+    index_reduce_ = _in_place(place.index_reduce)
     masked_fill_ = _in_place(select.masked_fill)
     masked_scatter_ = _in_place(select.masked_scatter)
+    put_ = _in_place(place.put)
     scatter_ = _in_place(select.scatter)
     scatter_add_ = _in_place(select.scatter_add)
+    scatter_reduce_ = _in_place(place.scatter_reduce)
     tril_ = _in_place(layout.tril)
     triu_ = _in_place(layout.triu)
 

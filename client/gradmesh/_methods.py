@@ -5,7 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from gradmesh._functions import activation, binary, convert, inspect, layout, linalg, new, reduce, unary
+from gradmesh._functions import (
+    activation,
+    binary,
+    bins,
+    convert,
+    inspect,
+    layout,
+    linalg,
+    new,
+    order,
+    place,
+    reduce,
+    shapes,
+    unary,
+)
 from gradmesh._functions import select as picks
 from gradmesh._functions._common import one, sizes
 from gradmesh._inplace import InPlaceMethods
@@ -203,6 +217,26 @@ class TensorMethods(Operators, InPlaceMethods):
     sum = reduce.sum
     var = reduce.var
 
+    # --- order --------------------------------------------------------------------------------------
+
+    argsort = order.argsort
+    bincount = bins.bincount
+    cummax = order.cummax
+    cummin = order.cummin
+    histc = bins.histc
+    histogram = bins.histogram
+    kthvalue = order.kthvalue
+    median = order.median
+    mode = order.mode
+    msort = order.msort
+    nanmean = order.nanmean
+    nanmedian = order.nanmedian
+    nanquantile = order.nanquantile
+    nansum = order.nansum
+    quantile = order.quantile
+    sort = order.sort
+    topk = order.topk
+
     # --- products -----------------------------------------------------------------------------------
 
     addmm = linalg.addmm
@@ -225,16 +259,20 @@ class TensorMethods(Operators, InPlaceMethods):
     chunk = layout.chunk
     diag = layout.diag
     diag_embed = layout.diag_embed
+    diagflat = shapes.diagflat
     diagonal = layout.diagonal
+    dsplit = shapes.dsplit
     expand = _expand
     expand_as = _expand_as
     flatten = layout.flatten
     flip = _flip
     fliplr = layout.fliplr
     flipud = layout.flipud
+    hsplit = shapes.hsplit
     moveaxis = layout.movedim
     movedim = layout.movedim
     narrow = layout.narrow
+    narrow_copy = shapes.narrow_copy
     permute = _permute
     ravel = layout.ravel
     repeat = _repeat
@@ -245,7 +283,9 @@ class TensorMethods(Operators, InPlaceMethods):
     rot90 = layout.rot90
     select = layout.select
     split = layout.split
+    split_with_sizes = shapes.split_with_sizes
     squeeze = layout.squeeze
+    sum_to_size = shapes.sum_to_size
     swapaxes = layout.swapaxes
     swapdims = layout.swapaxes
     t = layout.t
@@ -258,9 +298,13 @@ class TensorMethods(Operators, InPlaceMethods):
     unbind = layout.unbind
     unflatten = layout.unflatten
     unfold = layout.unfold
+    unsafe_chunk = shapes.unsafe_chunk
+    unsafe_split = shapes.unsafe_split
+    unsafe_split_with_sizes = shapes.unsafe_split_with_sizes
     unsqueeze = layout.unsqueeze
     view = _view
     view_as = layout.view_as
+    vsplit = shapes.vsplit
 
     @property
     def T(self: Tensor) -> Tensor:  # type: ignore[misc]
@@ -285,18 +329,29 @@ class TensorMethods(Operators, InPlaceMethods):
     # --- by position and mask -----------------------------------------------------------------------
 
     argwhere = picks.argwhere
+    diagonal_scatter = place.diagonal_scatter
     gather = picks.gather
     index_add = picks.index_add
     index_copy = picks.index_copy
     index_fill = picks.index_fill
+    index_put = place.index_put
+    index_reduce = place.index_reduce
     index_select = picks.index_select
     masked_fill = picks.masked_fill
     masked_scatter = picks.masked_scatter
     masked_select = picks.masked_select
     nonzero = picks.nonzero
+    nonzero_static = bins.nonzero_static
+    put = place.put
     scatter = picks.scatter
     scatter_add = picks.scatter_add
+    scatter_reduce = place.scatter_reduce
+    select_scatter = place.select_scatter
+    slice_scatter = place.slice_scatter
+    take = place.take
     take_along_dim = picks.take_along_dim
+    unique = picks.unique
+    unique_consecutive = bins.unique_consecutive
 
     # --- casts and copies ---------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from gradmesh._tensor import Tensor
@@ -13,12 +13,26 @@ class _ValuesIndices(NamedTuple):
     indices: Tensor
 
 
+class _HistEdges(NamedTuple):
+    hist: Tensor
+    bin_edges: Tensor
+
+
+class _HistAllEdges(NamedTuple):
+    hist: Tensor
+    bin_edges: tuple[Tensor, ...]
+
+
+def _printed(result: Any) -> str:
+    fields = ",\n".join(f"{name}={value!r}" for name, value in zip(result._fields, result, strict=True))
+    return f"torch.return_types.{type(result).__name__}(\n{fields})"
+
+
 class _Printed(_ValuesIndices):
     __slots__ = ()
 
     def __repr__(self) -> str:
-        fields = ",\n".join(f"{name}={value!r}" for name, value in zip(self._fields, self, strict=True))
-        return f"torch.return_types.{type(self).__name__}(\n{fields})"
+        return _printed(self)
 
 
 class max(_Printed):
@@ -43,3 +57,57 @@ class topk(_Printed):
     """The k largest or smallest `values` along a dim and the `indices` where they stand."""
 
     __slots__ = ()
+
+
+class cummax(_Printed):
+    """Running maxima along a dim as `values`, and the `indices` where they stand."""
+
+    __slots__ = ()
+
+
+class cummin(_Printed):
+    """Running minima along a dim as `values`, and the `indices` where they stand."""
+
+    __slots__ = ()
+
+
+class kthvalue(_Printed):
+    """The k-th smallest `values` along a dim and the `indices` where they stand."""
+
+    __slots__ = ()
+
+
+class median(_Printed):
+    """Lower medians along a dim as `values`, and the `indices` where they stand."""
+
+    __slots__ = ()
+
+
+class mode(_Printed):
+    """The most frequent `values` along a dim and `indices` where one stands."""
+
+    __slots__ = ()
+
+
+class nanmedian(_Printed):
+    """Lower medians of what is not NaN as `values`, and the `indices` where they stand."""
+
+    __slots__ = ()
+
+
+class histogram(_HistEdges):
+    """How many elements fall into each bin, `hist`, and the `bin_edges`, one more."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return _printed(self)
+
+
+class histogramdd(_HistAllEdges):
+    """How many points fall into each bin, `hist`, and the `bin_edges` of each dim, one more."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return _printed(self)

@@ -46,7 +46,7 @@ def _name(dtype: _dtype.DTypeLike | None) -> str | None:
     return None if dtype is None else _dtype.of(dtype).name
 
 
-def _dims(function: str, dim: Dims | None, keepdim: bool, dtype: _dtype.DTypeLike | None = None) -> dict[str, Any]:
+def dims_of(function: str, dim: Dims | None, keepdim: bool, dtype: _dtype.DTypeLike | None = None) -> dict[str, Any]:
     """The attributes reductions share; no dims means all, and what is left out is the op's default."""
     attrs: dict[str, Any] = {}
     if dim is not None:
@@ -67,21 +67,21 @@ def sum(
     input: Tensor, dim: Dims | None = None, keepdim: bool = False, *, dtype: _dtype.DTypeLike | None = None
 ) -> Tensor:
     """Sum over dims. Example: `gm.sum(gm.ones(2, 3), dim=0)` is `tensor([2., 2., 2.])`."""
-    return one("sum", input, **_dims("sum", dim, keepdim, dtype))
+    return one("sum", input, **dims_of("sum", dim, keepdim, dtype))
 
 
 def mean(
     input: Tensor, dim: Dims | None = None, keepdim: bool = False, *, dtype: _dtype.DTypeLike | None = None
 ) -> Tensor:
     """Mean over dims, of floats only. Example: `gm.mean(gm.ones(2, 3))` is `tensor(1.)`."""
-    return one("mean", input, **_dims("mean", dim, keepdim, dtype))
+    return one("mean", input, **dims_of("mean", dim, keepdim, dtype))
 
 
 def prod(
     input: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype: _dtype.DTypeLike | None = None
 ) -> Tensor:
     """Product over one dim or all. Example: `gm.prod(gm.full((3,), 2.))` is `tensor(8.)`."""
-    return one("prod", input, **_dims("prod", dim, keepdim, dtype))
+    return one("prod", input, **dims_of("prod", dim, keepdim, dtype))
 
 
 def cumsum(input: Tensor, dim: int, *, dtype: _dtype.DTypeLike | None = None) -> Tensor:
@@ -111,7 +111,7 @@ def _spread(
         correction = 1.0 if unbiased is None or unbiased else 0.0
     elif unbiased is not None:
         raise AttributeTypeError(f"{function}(): give either unbiased or correction, not both", op=function)
-    return {"correction": float(correction), **_dims(function, dim, keepdim)}
+    return {"correction": float(correction), **dims_of(function, dim, keepdim)}
 
 
 def var(
@@ -183,7 +183,7 @@ def norm(
         p = 2.0
     elif isinstance(p, str):
         raise AttributeTypeError("norm(): p is a number or 'fro'", op="norm", expected="a number or 'fro'", got=repr(p))
-    return one("norm", maybe_cast(input, dtype), p=float(p), **_dims("norm", dim, keepdim))
+    return one("norm", maybe_cast(input, dtype), p=float(p), **dims_of("norm", dim, keepdim))
 
 
 def logsumexp(input: Tensor, dim: Dims, keepdim: bool = False) -> Tensor:
@@ -191,7 +191,7 @@ def logsumexp(input: Tensor, dim: Dims, keepdim: bool = False) -> Tensor:
 
     Example: `gm.logsumexp(gm.zeros(2), 0)` is `tensor(0.6931)`.
     """
-    return one("logsumexp", input, **_dims("logsumexp", dim, keepdim))
+    return one("logsumexp", input, **dims_of("logsumexp", dim, keepdim))
 
 
 # --- extremes -------------------------------------------------------------------------------------
@@ -199,12 +199,12 @@ def logsumexp(input: Tensor, dim: Dims, keepdim: bool = False) -> Tensor:
 
 def amax(input: Tensor, dim: Dims = (), keepdim: bool = False) -> Tensor:
     """Largest element over dims; ties share the gradient. Example: `gm.amax(gm.tensor([1., 3.]))` is `tensor(3.)`."""
-    return one("amax", input, **_dims("amax", dim, keepdim))
+    return one("amax", input, **dims_of("amax", dim, keepdim))
 
 
 def amin(input: Tensor, dim: Dims = (), keepdim: bool = False) -> Tensor:
     """Smallest element over dims; ties share the gradient. Example: `gm.amin(gm.tensor([1., 3.]))` is `tensor(1.)`."""
-    return one("amin", input, **_dims("amin", dim, keepdim))
+    return one("amin", input, **dims_of("amin", dim, keepdim))
 
 
 def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> tuple[Tensor, Tensor]:
@@ -276,12 +276,12 @@ def argmin(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tens
 
 def any(input: Tensor, dim: Dims | None = None, keepdim: bool = False) -> Tensor:
     """True where at least one element is nonzero. Example: `gm.any(gm.zeros(2))` is `tensor(False)`."""
-    return one("any", input, **_dims("any", dim, keepdim))
+    return one("any", input, **dims_of("any", dim, keepdim))
 
 
 def all(input: Tensor, dim: Dims | None = None, keepdim: bool = False) -> Tensor:
     """True where no element is zero. Example: `gm.all(gm.ones(2))` is `tensor(True)`."""
-    return one("all", input, **_dims("all", dim, keepdim))
+    return one("all", input, **dims_of("all", dim, keepdim))
 
 
 def count_nonzero(input: Tensor, dim: Dims | None = None) -> Tensor:

@@ -1,6 +1,7 @@
 """The op table. Importing this package declares every op."""
 
 from gradmesh_engine.ops import activations as _activations  # noqa: F401
+from gradmesh_engine.ops import bins as _bins  # noqa: F401
 from gradmesh_engine.ops import contract as _contract  # noqa: F401
 from gradmesh_engine.ops import conv as _conv  # noqa: F401
 from gradmesh_engine.ops import copying as _copying  # noqa: F401
@@ -21,11 +22,14 @@ from gradmesh_engine.ops import pooling as _pooling  # noqa: F401
 from gradmesh_engine.ops import random as _random  # noqa: F401
 from gradmesh_engine.ops import reduce as _reduce  # noqa: F401
 from gradmesh_engine.ops import regions as _regions  # noqa: F401
+from gradmesh_engine.ops import scattering as _scattering  # noqa: F401
 from gradmesh_engine.ops import selecting as _selecting  # noqa: F401
 from gradmesh_engine.ops import several as _several  # noqa: F401
 from gradmesh_engine.ops import shaping as _shaping  # noqa: F401
 from gradmesh_engine.ops import smooth as _smooth  # noqa: F401
+from gradmesh_engine.ops import sorting as _sorting  # noqa: F401
 from gradmesh_engine.ops import statistics as _statistics  # noqa: F401
+from gradmesh_engine.ops import view_copies as _view_copies  # noqa: F401
 from gradmesh_engine.ops import windows as _windows  # noqa: F401
 from gradmesh_engine.ops.base import TABLE, Attr, Composite, Factor, Op, Primitive, Site, lookup, primitive_of
 

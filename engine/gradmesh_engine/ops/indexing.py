@@ -292,7 +292,7 @@ def check_along(name: str, x: TensorSpec, index: TensorSpec, dim: int) -> None:
         )
 
 
-def _flat_base(shape: Ints, dim: int) -> tuple[np.ndarray, int]:
+def flat_base(shape: Ints, dim: int) -> tuple[np.ndarray, int]:
     """Flat C-order position in `shape` of every element with coordinate 0 along `dim`, and the stride of `dim`.
 
     A 0-d tensor counts as one element along dim 0.
@@ -312,7 +312,7 @@ def _gather_kernel(site: Site) -> Callable[..., None]:
     x_spec = site.ins[0]
     dim = normal_dim(int(site.attrs["dim"]), x_spec.ndim)  # type: ignore[arg-type]
     size = x_spec.shape[dim] if x_spec.ndim else 1
-    base, stride = _flat_base(x_spec.shape, dim)
+    base, stride = flat_base(x_spec.shape, dim)
 
     def run(x: np.ndarray, index: np.ndarray, out: np.ndarray) -> None:
         at = positions(index, size, dim, wrap=False)
@@ -351,7 +351,8 @@ gather = declare(
 )
 
 
-def _put_along_add_spec(specs: Specs, *, dim: int, size: int) -> TensorSpec:
+def put_along_add_spec(specs: Specs, *, dim: int, size: int) -> TensorSpec:
+    """Spec of what is combined along `dim`. Raises ShapeError."""
     index, src = specs
     check_index("put_along_add", index)
     if index.shape != src.shape or not 0 <= dim < max(src.ndim, 1) or size < 0:
@@ -364,7 +365,7 @@ def _put_along_add_spec(specs: Specs, *, dim: int, size: int) -> TensorSpec:
 def _put_along_add_into(site: Site) -> Callable[..., None]:
     dim: Any = site.attrs["dim"]
     size: Any = site.attrs["size"]
-    base, stride = _flat_base(site.out.shape, dim)
+    base, stride = flat_base(site.out.shape, dim)
 
     def run(index: np.ndarray, src: np.ndarray, acc: np.ndarray) -> None:
         at = positions(index, size, dim, wrap=False) * stride + base
@@ -384,7 +385,7 @@ put_along_add = declare(
         attrs={"dim": Attr("int"), "size": Attr("int", doc="of the result along dim")},
         grad_name="ScatterAddBackward0",
         doc="out[i, index[i, j]] += src[i, j] for dim 1, from zero; the adjoint of gather.",
-        spec=_put_along_add_spec,
+        spec=put_along_add_spec,
         kernel=from_zero(_put_along_add_into),
         accumulate=_put_along_add_into,
         vjp=lambda g, y, index, src, dim, size: (None, gather(g, index, dim=dim)),
@@ -406,7 +407,7 @@ def _put_along_spec(specs: Specs, *, dim: int) -> TensorSpec:
 def _put_along_kernel(site: Site) -> Callable[..., None]:
     dim: Any = site.attrs["dim"]
     size = site.out.shape[dim] if site.out.ndim else 1
-    base, stride = _flat_base(site.out.shape, dim)
+    base, stride = flat_base(site.out.shape, dim)
 
     def run(x: np.ndarray, index: np.ndarray, src: np.ndarray, out: np.ndarray) -> None:
         at = positions(index, size, dim, wrap=False) * stride + base

@@ -136,7 +136,7 @@ def _index_select(x: V, index: V, *, dim: int) -> V:
     return result
 
 
-def _rows(name: str, x: V, index: V, source: V, dim: int) -> tuple[V, V, V, int]:
+def rows_of(name: str, x: V, index: V, source: V, dim: int) -> tuple[V, V, V, int]:
     """Operands of index_add and index_copy with at least one dim, checked."""
     index, dim = _vector(name, x, index, dim)
     same_dtype(name, x, source)
@@ -153,13 +153,13 @@ def _rows(name: str, x: V, index: V, source: V, dim: int) -> tuple[V, V, V, int]
 
 
 def _index_add(x: V, index: V, source: V, *, dim: int, alpha: float) -> V:
-    x1, index, source1, dim = _rows("index_add", x, index, source, dim)
+    x1, index, source1, dim = rows_of("index_add", x, index, source, dim)
     scaled = source1 if alpha == 1 else source1 * alpha
     return reshaped(x1 + put_add(index, scaled, dim=dim, size=x1.shape[dim]), *x.shape)
 
 
 def _index_copy(x: V, index: V, source: V, *, dim: int) -> V:
-    x1, index, source1, dim = _rows("index_copy", x, index, source, dim)
+    x1, index, source1, dim = rows_of("index_copy", x, index, source, dim)
     return reshaped(put_set(x1, index, source1, dim=dim), *x.shape)
 
 
@@ -238,7 +238,7 @@ def _take_along_dim(x: V, index: V, *, dim: int | None) -> V:
     return found
 
 
-def _scattered(name: str, x: V, index: V, src: V, dim: int) -> tuple[V, int]:
+def scattered(name: str, x: V, index: V, src: V, dim: int) -> tuple[V, int]:
     """The values for each element of the index, and the dim from the front. Raises ShapeError, DTypeError."""
     dim = normal_dim(dim, x.ndim)
     check_along(name, x.spec, index.spec, dim)
@@ -266,7 +266,7 @@ def _reached(x: V, index: V, dim: int) -> dict[str, Ints] | None:
 def _scatter(x: V, index: V, src: V, *, dim: int) -> V:
     if src.ndim == 0 and index.ndim:
         return _filled(x, _scatter(_bools(x), index, _bools(x, index.shape, True), dim=dim), src)
-    src, dim = _scattered("scatter", x, index, src, dim)
+    src, dim = scattered("scatter", x, index, src, dim)
     region = _reached(x, index, dim)
     if region is None:
         result: V = put_along(x, index, src, dim=dim)
@@ -277,7 +277,7 @@ def _scatter(x: V, index: V, src: V, *, dim: int) -> V:
 
 
 def _scatter_add(x: V, index: V, src: V, *, dim: int) -> V:
-    src, dim = _scattered("scatter_add", x, index, src, dim)
+    src, dim = scattered("scatter_add", x, index, src, dim)
     added: V = put_along_add(index, src, dim=dim, size=x.shape[dim] if x.ndim else 1)
     if added.shape != x.shape:
         high = tuple(a - b for a, b in zip(x.shape, added.shape, strict=True))

@@ -12,7 +12,7 @@ from gradmesh_engine.dtypes import FLOAT, INT
 from gradmesh_engine.errors import DTypeError, ShapeError
 from gradmesh_engine.graph import AttrValue
 from gradmesh_engine.ops.base import Attr, Composite, Primitive, Specs, declare, lookup
-from gradmesh_engine.ops.numeric import absolute, isinf, pow_scalar, real, sgn, square
+from gradmesh_engine.ops.numeric import absolute, isinf, isnan, pow_scalar, real, sgn, square
 from gradmesh_engine.ops.pointwise import conjugate, convert, detach, eq, keep, logical_not, nonzero
 from gradmesh_engine.ops.reduce import (
     argmax_along,
@@ -122,6 +122,27 @@ prod = _composite(
     attrs=_DTYPE,
 )
 mean = _composite("mean", _mean, _by_dim("Mean"), "Mean over dims.", attrs=_DTYPE)
+
+
+def _nansum(x: V, dim: Sequence[int] | None, keepdim: bool, dtype: str | None) -> V:
+    if dtypes.is_complex(x.dtype):
+        raise DTypeError("nansum does not support complex inputs", expected="a real dtype", got=x.dtype.name)
+    if dtypes.is_floating(x.dtype):
+        x = keep(x, logical_not(isnan(x)))
+    result: V = sum_(x, dim=dim, keepdim=keepdim, dtype=dtype)
+    return result
+
+
+def _nanmean(x: V, dim: Sequence[int] | None, keepdim: bool, dtype: str | None) -> V:
+    need_float("nanmean()", x, "expected input to have floating point or complex dtype.")
+    total = _nansum(x, dim, keepdim, dtype)
+    there = convert(logical_not(isnan(x)), dtype="int64")
+    count: V = sum_(there, dim=dim, keepdim=keepdim)
+    return total / convert(count, dtype=total.dtype.name)
+
+
+_composite("nansum", _nansum, "NansumBackward0", "Sum over dims of what is not NaN.", attrs=_DTYPE)
+_composite("nanmean", _nanmean, "DivBackward0", "Mean over dims of what is not NaN.", attrs=_DTYPE)
 
 
 def _running(primitive: Primitive) -> Callable[..., V]:
