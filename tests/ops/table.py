@@ -15,11 +15,14 @@ from tests.ops import (
     rows_linear,
     rows_margins,
     rows_nn,
+    rows_order,
     rows_pointwise,
     rows_random,
     rows_reduction,
+    rows_scatter,
     rows_shape,
     rows_view,
+    rows_view_copy,
     rows_window,
 )
 from tests.ops.rows import Row
@@ -38,6 +41,9 @@ ROWS: tuple[Row, ...] = (
     *rows_margins.ROWS,
     *rows_creation.ROWS,
     *rows_random.ROWS,
+    *rows_order.ROWS,
+    *rows_scatter.ROWS,
+    *rows_view_copy.ROWS,
 )
 
 BY_OP: dict[str, Row] = {row.op: row for row in ROWS}

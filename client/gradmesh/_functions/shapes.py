@@ -344,7 +344,6 @@ def meshgrid(*tensors: Tensor | Sequence[Tensor], indexing: str = "ij") -> tuple
         grids.append(one("expand", along, shape=shape))
     if swap:
         grids[:2] = grids[1::-1]
-        grids = [layout.transpose(grid, 0, 1) for grid in grids]
     return tuple(grids)
 
 

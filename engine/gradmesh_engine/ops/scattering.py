@@ -74,7 +74,41 @@ def _reduce_axes(specs: Specs, out: TensorSpec, *, dim: int, kind: Any, **_: Any
     return [Factor((d, d), None, kind) if d == dim else Factor((d, d), d) for d in range(out.ndim)]
 
 
-put_along_reduce = declare(
+def _product_vjp(
+    g: V,
+    y: V,
+    src: V,
+    back: Callable[[V], V],
+    summed: Callable[[V], V],
+    product: Callable[[V], V],
+) -> V:
+    """The product of the others: y / src, or, at a single zero, the product made as if it were 1."""
+    one, zero = constant(src, 1), is_zero(src)
+    zeros = back(summed(convert(zero, dtype="int64")))
+    single = logical_and(zero, eq(zeros, constant(zeros, 1)))
+    without_zeros = where(zero, one, src)
+    result: V = where(single, back(g * product(without_zeros)), back(g * y) / without_zeros)
+    return result
+
+
+def _put_along_reduce_vjp(g: V, y: V, index: V, src: V, *, dim: int, size: int, kind: str) -> Sequence[V | None]:
+    def back(v: V) -> V:
+        result: V = gather(v, index, dim=dim)
+        return result
+
+    def summed(v: V) -> V:
+        result: V = put_along_add(index, v, dim=dim, size=size)
+        return result
+
+    if kind == "prod":
+        product = lambda v: put_along_reduce(index, v, dim=dim, size=size, kind="prod")  # noqa: E731
+        return None, _product_vjp(g, y, src, back, summed, product)
+    # Equal ones share evenly.
+    mask = convert(eq(src, back(y)), dtype=g.dtype.name)
+    return None, back(g) * mask / back(summed(mask))
+
+
+put_along_reduce: Primitive = declare(
     Primitive(
         name="put_along_reduce",
         arity=2,
@@ -83,10 +117,12 @@ put_along_reduce = declare(
             "size": Attr("int", doc="of the result along dim"),
             "kind": Attr("str", doc="prod, max or min"),
         },
+        grad_name="ScatterReduceBackward0",
         doc="out[i, k] = the product or extreme of all src[i, j] with index[i, j] = k for dim 1; of none, the number "
         "that changes nothing.",
         spec=_reduce_spec,
         kernel=_reduce_kernel,
+        vjp=_put_along_reduce_vjp,
         axes=_reduce_axes,
         cost=lambda specs, out, attrs: 6.0 * specs[1].size + out.size,
     )
@@ -189,16 +225,10 @@ def _by_extreme(g: V, y: V, x: V, to: _Targets, include_self: bool) -> tuple[V, 
 
 
 def _by_prod(g: V, y: V, x: V, to: _Targets, include_self: bool) -> tuple[V, V]:
-    # The product of the others: y / x, or, at a single zero, the product made as if it were 1.
-    one = constant(x, 1)
-    masked = where(is_zero(x), one, x)
-    by_x = g * _combined(masked, to, "prod", include_self) / masked
-    zero = is_zero(to.src)
-    zeros = to.back(to.summed(convert(zero, dtype="int64")))
-    single = logical_and(zero, eq(zeros, constant(zeros, 1)))
-    spared = _combined(x, _Targets(x, to.index, where(single, one, to.src), to.dim), "prod", include_self)
-    usual = to.back(g * y) / where(zero, one, to.src)
-    return by_x, where(single, to.back(g * spared), usual)
+    own = x if include_self else _untouched(x, to, 1)
+    reached = to.reduced("prod", to.src)
+    by_src = _product_vjp(g * own, reached, to.src, to.back, to.summed, lambda src: to.reduced("prod", src))
+    return g * reached, by_src
 
 
 _VJPS: dict[str, Callable[[V, V, V, _Targets, bool], tuple[V, V]]] = {
