@@ -2,6 +2,79 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tests.opdb.row import Row
 
-ROWS: dict[str, Row] = {}
+
+def _max_pool2d_backward(
+    gm: Any,
+    x: Any,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Any:
+    y, indices = gm.nn.functional.max_pool2d_with_indices(x, kernel_size, stride, padding, dilation, ceil_mode)
+    how = (kernel_size, kernel_size if stride is None else stride, padding, dilation, ceil_mode)
+    return gm.max_pool2d_with_indices_backward(gm.ones_like(y), x, *how, indices)
+
+
+def _triplet(gm: Any, *vectors: Any, distance_function: Any = None, **how: Any) -> Any:
+    # The only distance among the samples is a module of PyTorch's.
+    distance = None if distance_function is None else gm.nn.functional.pairwise_distance
+    loss = gm.nn.functional.triplet_margin_with_distance_loss
+    return loss(*vectors, distance_function=distance, **how)
+
+
+def _channel_fates(x: Any) -> Any:
+    """The share of the channels that are not all zero."""
+    kept = (x != 0).reshape((*x.shape[:2], -1)).numpy()
+    assert (kept.all(-1) | ~kept.any(-1)).all()
+    return kept.any(-1).mean()
+
+
+def _check_dropout2d(gm: Any) -> None:
+    share = _channel_fates(gm.nn.functional.dropout2d(gm.ones(100, 50, 2, 2), 0.3))
+    assert abs(share - 0.7) < 0.02
+
+
+def _check_dropout3d(gm: Any) -> None:
+    share = _channel_fates(gm.nn.functional.dropout3d(gm.ones(100, 50, 2, 1, 2), 0.3))
+    assert abs(share - 0.7) < 0.02
+
+
+def _check_alpha(name: str) -> Any:
+    def check(gm: Any) -> None:
+        # Mean and variance persist.
+        x = gm.randn(100, 200, 1)
+        y = getattr(gm.nn.functional, name)(x, 0.2, training=True)
+        assert abs(y.mean().item()) < 0.03
+        assert abs(y.std().item() - 1) < 0.03
+
+    return check
+
+
+def _check_rrelu(gm: Any) -> None:
+    y = gm.nn.functional.rrelu(gm.full((10000,), -1.0), 0.2, 0.6, training=True)
+    assert 0.2 <= -y.max().item() < 0.21
+    assert 0.59 < -y.min().item() <= 0.6
+    assert abs(y.mean().item() + 0.4) < 0.01
+
+
+_FIXED_POINT = {"uint8": "PyTorch rounds between the dims, and on some CPUs computes in fixed point"}
+
+ROWS: dict[str, Row] = {
+    "max_pool2d_with_indices_backward": Row(call=_max_pool2d_backward),
+    "nn.functional.alpha_dropout": Row(random=True, check=_check_alpha("alpha_dropout")),
+    "nn.functional.dropout2d": Row(random=True, check=_check_dropout2d),
+    "nn.functional.dropout3d": Row(random=True, check=_check_dropout3d),
+    "nn.functional.feature_alpha_dropout:with_train": Row(random=True, check=_check_alpha("feature_alpha_dropout")),
+    "nn.functional.interpolate:bicubic": Row(without=_FIXED_POINT),
+    "nn.functional.interpolate:bilinear": Row(without=_FIXED_POINT),
+    "nn.functional.upsample_bilinear": Row(without=_FIXED_POINT),
+    "nn.functional.rrelu": Row(random=True, check=_check_rrelu),
+    "nn.functional.triplet_margin_with_distance_loss": Row(call=_triplet),
+}

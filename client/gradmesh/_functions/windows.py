@@ -376,12 +376,18 @@ def avg_pool3d(
     return _avg_pool("avg_pool3d", input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
 
 
-def _adaptive(name: str, rank: int, input: Tensor, output_size: int | Sequence[int | None]) -> Tensor:
+def wanted_sizes(rank: int, input: Tensor, output_size: int | Sequence[int | None]) -> tuple[int, ...]:
+    """The output size of an adaptive pooling: one number for all dims, or one each, None for the operand's."""
     wanted = (output_size,) * rank if isinstance(output_size, int) else tuple(output_size)
-    sizes = tuple([have if size is None else size for have, size in zip(input.shape[-rank:], wanted, strict=True)])
+    return tuple([have if size is None else size for have, size in zip(input.shape[-rank:], wanted, strict=True)])
+
+
+def adaptive(rank: int, input: Tensor, output_size: int | Sequence[int | None]) -> Tensor:
+    """`adaptive_avg_pool` over the last `rank` dims."""
+    sizes = wanted_sizes(rank, input, output_size)
     if rank > 1 and sizes == (1,) * rank:
         return reduce.mean(input, tuple(range(-rank, 0)), keepdim=True)
-    return one(name, input, output_size=sizes)
+    return one(f"adaptive_avg_pool{rank}d", input, output_size=sizes)
 
 
 def adaptive_avg_pool1d(input: Tensor, output_size: int | Sequence[int | None]) -> Tensor:
@@ -389,7 +395,7 @@ def adaptive_avg_pool1d(input: Tensor, output_size: int | Sequence[int | None]) 
 
     Example: `F.adaptive_avg_pool1d(gm.ones(1, 4), 2)` is `tensor([[1., 1.]])`.
     """
-    return _adaptive("adaptive_avg_pool1d", 1, input, output_size)
+    return adaptive(1, input, output_size)
 
 
 def adaptive_avg_pool2d(input: Tensor, output_size: int | Sequence[int | None]) -> Tensor:
@@ -397,7 +403,7 @@ def adaptive_avg_pool2d(input: Tensor, output_size: int | Sequence[int | None]) 
 
     Example: `F.adaptive_avg_pool2d(gm.ones(1, 4, 4), 1)` is `tensor([[[1.]]])`.
     """
-    return _adaptive("adaptive_avg_pool2d", 2, input, output_size)
+    return adaptive(2, input, output_size)
 
 
 def adaptive_avg_pool3d(input: Tensor, output_size: int | Sequence[int | None]) -> Tensor:
@@ -405,7 +411,7 @@ def adaptive_avg_pool3d(input: Tensor, output_size: int | Sequence[int | None]) 
 
     Example: `F.adaptive_avg_pool3d(gm.ones(1, 2, 2, 2), 1)` is `tensor([[[[1.]]]])`.
     """
-    return _adaptive("adaptive_avg_pool3d", 3, input, output_size)
+    return adaptive(3, input, output_size)
 
 
 # --- patches --------------------------------------------------------------------------------------

@@ -4,8 +4,10 @@ In shapes, N is the batch, C channels or classes, H and W height and width, … 
 """
 
 # ruff: noqa: F403
+from gradmesh._functions import images as _images
 from gradmesh._functions import layers as _layers
 from gradmesh._functions import loss as _loss
+from gradmesh._functions import pooling as _pooling
 from gradmesh._functions import ranking as _ranking
 from gradmesh._functions.activation import (
     alpha_dropout,
@@ -43,8 +45,10 @@ from gradmesh._functions.activation import (
     tanhshrink,
     threshold,
 )
+from gradmesh._functions.images import *
 from gradmesh._functions.layers import *
 from gradmesh._functions.loss import *
+from gradmesh._functions.pooling import *
 from gradmesh._functions.ranking import *
 from gradmesh._functions.windows import (
     adaptive_avg_pool1d,
@@ -125,6 +129,8 @@ __all__ = [
     "threshold",
     "unfold",
 ]
+__all__ += _images.__all__
 __all__ += _layers.__all__
 __all__ += _loss.__all__
+__all__ += _pooling.__all__
 __all__ += _ranking.__all__

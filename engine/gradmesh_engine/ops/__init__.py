@@ -7,6 +7,7 @@ from gradmesh_engine.ops import conv as _conv  # noqa: F401
 from gradmesh_engine.ops import copying as _copying  # noqa: F401
 from gradmesh_engine.ops import creation as _creation  # noqa: F401
 from gradmesh_engine.ops import filling as _filling  # noqa: F401
+from gradmesh_engine.ops import grids as _grids  # noqa: F401
 from gradmesh_engine.ops import indexing as _indexing  # noqa: F401
 from gradmesh_engine.ops import joining as _joining  # noqa: F401
 from gradmesh_engine.ops import layout as _layout  # noqa: F401
@@ -16,6 +17,7 @@ from gradmesh_engine.ops import margins as _margins  # noqa: F401
 from gradmesh_engine.ops import markers as _markers  # noqa: F401
 from gradmesh_engine.ops import normalize as _normalize  # noqa: F401
 from gradmesh_engine.ops import numeric as _numeric  # noqa: F401
+from gradmesh_engine.ops import picking as _picking  # noqa: F401
 from gradmesh_engine.ops import pixels as _pixels  # noqa: F401
 from gradmesh_engine.ops import pointwise as _pointwise  # noqa: F401
 from gradmesh_engine.ops import pooling as _pooling  # noqa: F401
@@ -23,6 +25,7 @@ from gradmesh_engine.ops import random as _random  # noqa: F401
 from gradmesh_engine.ops import reduce as _reduce  # noqa: F401
 from gradmesh_engine.ops import regions as _regions  # noqa: F401
 from gradmesh_engine.ops import scattering as _scattering  # noqa: F401
+from gradmesh_engine.ops import resampling as _resampling  # noqa: F401
 from gradmesh_engine.ops import selecting as _selecting  # noqa: F401
 from gradmesh_engine.ops import several as _several  # noqa: F401
 from gradmesh_engine.ops import shaping as _shaping  # noqa: F401

@@ -334,8 +334,8 @@ _POOL = {
 }
 
 
-def _pool_name(rank: int, name: str) -> str:
-    # PyTorch pools one dim as two of which one has size 1.
+def pool_name(rank: int, name: str) -> str:
+    """The name of a pooling's `grad_fn`: PyTorch pools one dim as two of which one has size 1."""
     return "SqueezeBackward1" if rank == 1 else name
 
 
@@ -345,14 +345,14 @@ for _rank in (1, 2, 3):
         f"max_pool{_rank}d",
         _max_pool(_rank, False),
         attrs=_max,
-        grad_name=_pool_name(_rank, f"MaxPool{_rank}DWithIndicesBackward0"),
+        grad_name=pool_name(_rank, f"MaxPool{_rank}DWithIndicesBackward0"),
         doc="The maximum of each window; the gradient goes to the first one.",
     )
     composite(
         f"max_pool{_rank}d_with_indices",
         _max_pool(_rank, True),
         attrs=_max,
-        grad_name=_pool_name(_rank, f"MaxPool{_rank}DWithIndicesBackward0"),
+        grad_name=pool_name(_rank, f"MaxPool{_rank}DWithIndicesBackward0"),
         doc="The maximum of each window, and its position in the flattened spatial dims.",
     )
     composite(
@@ -363,7 +363,7 @@ for _rank in (1, 2, 3):
             "count_include_pad": Attr("bool", True),
             "divisor_override": Attr("int", None),
         },
-        grad_name=_pool_name(_rank, f"AvgPool{_rank}DBackward0"),
+        grad_name=pool_name(_rank, f"AvgPool{_rank}DBackward0"),
         doc="The mean of each window.",
     )
 
