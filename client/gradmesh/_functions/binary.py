@@ -298,20 +298,27 @@ def clamp(input: Tensor, min: Operand | None = None, max: Operand | None = None)
         raise ShapeError("torch.clamp: At least one of 'min' or 'max' must not be None", op="clamp")
     if max is None:
         assert min is not None
-        return clamp_min(input, min)
+        return _limited("clamp_min", input, min, as_clamp=True)
     if min is None:
-        return clamp_max(input, max)
+        return _limited("clamp_max", input, max, as_clamp=True)
     return one("clamp", *lift(input, min, max))
+
+
+def _limited(name: str, input: Tensor, limit: Operand, as_clamp: bool = False) -> Tensor:
+    number = is_number(limit)
+    if number and spec(input).dtype == dtypes.bool_:
+        raise DTypeError(f"\"{name}\" not implemented for 'bool'", op=name, got="bool", remedy="cast the operand")
+    return one(name, *lift(input, limit), number=number, as_clamp=as_clamp)
 
 
 def clamp_min(input: Tensor, min: Operand) -> Tensor:
     """`input` limited to min from below. Example: `gm.clamp_min(gm.tensor([-5.]), 0)` is `tensor([0.])`."""
-    return one("clamp_min", *lift(input, min))
+    return _limited("clamp_min", input, min)
 
 
 def clamp_max(input: Tensor, max: Operand) -> Tensor:
     """`input` limited to max from above. Example: `gm.clamp_max(gm.tensor([5.]), 2)` is `tensor([2.])`."""
-    return one("clamp_max", *lift(input, max))
+    return _limited("clamp_max", input, max)
 
 
 # --- other names ----------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from gradmesh_engine.errors import AttributeTypeError, DTypeError, ShapeError
 from gradmesh_engine.graph import AttrValue
 from gradmesh_engine.ops.base import Attr, Composite, Site, Specs, declare, lookup
 from gradmesh_engine.ops.pointwise import (
+    REAL,
     REAL_NUMBER,
     Run,
     convert,
@@ -103,22 +104,41 @@ clamp = pointwise(
     grad_name=_limit_name,
     doc="x limited to [low, high]; at a limit the gradient passes.",
 )
+
+
+def _one_limit(which: str) -> Callable[[Specs, Mapping[str, AttrValue]], str]:
+    """PyTorch tells clamp with one limit from clamp_min and clamp_max, and numbers from tensors."""
+
+    def name(specs: Specs, attrs: Mapping[str, AttrValue]) -> str:
+        if attrs.get("as_clamp"):
+            return _limit_name(specs, attrs)
+        return f"Clamp{which}Backward{0 if attrs.get('number') else 1}"
+
+    return name
+
+
+_ONE_LIMIT = {
+    "number": Attr("bool", False, "the limit was a Python number"),
+    "as_clamp": Attr("bool", False, "recorded by clamp with one limit"),
+}
 clamp_min = pointwise(
     "clamp_min",
     lambda site: lambda x, low, out: np.maximum(x, low, out=out),
     arity=2,
-    allowed=REAL_NUMBER,
-    vjp=lambda g, y, x, low: (keep(g, ge(x, low)), keep(g, lt(x, low))),
-    grad_name=_limit_name,
+    allowed=REAL,
+    attrs=_ONE_LIMIT,
+    vjp=lambda g, y, x, low, **_: (keep(g, ge(x, low)), keep(g, lt(x, low))),
+    grad_name=_one_limit("Min"),
     doc="x limited from below; at the limit the gradient passes.",
 )
 clamp_max = pointwise(
     "clamp_max",
     lambda site: lambda x, high, out: np.minimum(x, high, out=out),
     arity=2,
-    allowed=REAL_NUMBER,
-    vjp=lambda g, y, x, high: (keep(g, le(x, high)), keep(g, gt(x, high))),
-    grad_name=_limit_name,
+    allowed=REAL,
+    attrs=_ONE_LIMIT,
+    vjp=lambda g, y, x, high, **_: (keep(g, le(x, high)), keep(g, gt(x, high))),
+    grad_name=_one_limit("Max"),
     doc="x limited from above; at the limit the gradient passes.",
 )
 
