@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gradmesh import _client_backward, _evaluate, _tensor, _views
-from gradmesh._explore import Exploration
+from gradmesh._explore import Exploration, Remains
 from gradmesh._gather import Gathering
 from gradmesh._leaf import Leaf
 from gradmesh._modes import STATE
@@ -52,7 +52,7 @@ def backward(
     if create_graph or exploration.needs_client:
         gradients = _client_backward.differentiate(roots, seeds, exploration, wrt, create_graph)
     else:
-        gradients = _request(roots, seeds, exploration, wrt, retain)
+        gradients = _request(roots, seeds, exploration, wrt, retain, True)
     if not retain:
         exploration.free()
     pending = []
@@ -91,7 +91,7 @@ def grad(
         if not create_graph:
             _evaluate.evaluate([g for g in gradients if g is not None])
     else:
-        gradients = _request(roots, seeds, exploration, wrt, retain)
+        gradients = _request(roots, seeds, exploration, wrt, retain, False)
     if not retain:
         exploration.free()
     for index, gradient in enumerate(gradients):
@@ -198,15 +198,19 @@ def _given_inputs(inputs: Any) -> list[Value]:
 
 
 def joint(
-    roots: Sequence[Value], seeds: Sequence[Value | None], exploration: Exploration, wrt: Sequence[Value]
+    roots: Sequence[Value],
+    seeds: Sequence[Value | None],
+    exploration: Exploration,
+    wrt: Sequence[Value],
+    keep: bool = True,
 ) -> tuple[Gathering, list[tuple[Value, int]], Callable[[], Query]]:
-    """The graph of a backward pass, the small pending roots, and the query once all is gathered."""
+    """The graph of a backward pass, the small pending roots that are kept, and the query once all is gathered."""
     gathering = Gathering(exploration.tracked)
     of = [gathering.add(root) for root in roots]
     pairs = [
         (root, number)
         for root, number in zip(roots, of, strict=True)
-        if root.data is None and root.spec.nbytes <= _KEPT_BYTES
+        if root.data is None and root.spec.nbytes <= _KEPT_BYTES and (keep or _evaluate.is_kept(root))
     ]
     numbers = [gathering.add(value) for value in wrt]
     given = tuple([seed is not None for seed in seeds])
@@ -224,26 +228,65 @@ def _request(
     exploration: Exploration,
     wrt: Sequence[Value],
     retain: bool,
+    keep: bool,
 ) -> list[Value | None]:
+    """The gradients of `wrt`; with `keep`, small roots get their content along."""
     groups = [exploration.same(value) for value in wrt]
     asked = dict.fromkeys([*[value for group in groups for value in group], *exploration.retained])
     reached = [value for value in asked if value in exploration.tracked]
     if not reached:
         return [None] * len(wrt)
-    given = [seed for seed in seeds if seed is not None]
-    _evaluate.evaluate(given)
-    cotangents = tuple([seed.data for seed in given if seed.data is not None])
+    plain = len(roots) == 1 and seeds[0] is None and not exploration.retained
+    done = _evaluate.taken_ahead(roots[0], reached) if plain and roots[0].data is not None else None
+    if done is None:
+        if plain and roots[0].data is not None and all(value.meta.__class__ is Leaf for value in reached):
+            _evaluate.followed(roots[0])
+        given = [seed for seed in seeds if seed is not None]
+        _evaluate.evaluate(given)
+        cotangents = tuple([seed.data for seed in given if seed.data is not None])
+        done = _run(roots, seeds, exploration, reached, cotangents, keep)
+    remains, found = done
+    _keep_retained(exploration.retained, [found.get(value) for value in exploration.retained])
+    if not retain:
+        exploration.strip(roots, remains)
+    totals = []
+    for group in groups:
+        totals.append(_total([g for g in [found.get(value) for value in group] if g is not None]))
+    return totals
+
+
+def ahead(root: Value) -> tuple[Remains, dict[Value, Value | None]] | None:
+    """Evaluate a value together with the gradients of its leaves; None, and nothing done, where that cannot be."""
+    if root.spec.size != 1 or not dtypes.is_differentiable(root.spec.dtype) or dtypes.is_complex(root.spec.dtype):
+        return None
+    exploration = Exploration([root])
+    if exploration.needs_client or exploration.retained:
+        return None
     try:
-        gathering, graph, result = _joint_run(roots, seeds, exploration, reached, cotangents, True)
+        exploration.check()
+    except AutogradError:
+        return None  # to be raised by a backward pass, not by a read
+    leaves = [value for group in map(exploration.same, exploration.distinct_leaves()) for value in group]
+    reached = [value for value in dict.fromkeys(leaves) if value in exploration.tracked]
+    return _run([root], [None], exploration, reached, (), True) if reached else None
+
+
+def _run(
+    roots: Sequence[Value],
+    seeds: Sequence[Value | None],
+    exploration: Exploration,
+    reached: Sequence[Value],
+    cotangents: tuple[np.ndarray, ...],
+    keep: bool,
+) -> tuple[Remains, dict[Value, Value | None]]:
+    try:
+        gathering, graph, result = _joint_run(roots, seeds, exploration, reached, cotangents, keep, True)
     except _evaluate.StateFailure as failure:
         # The gradient must not fail for what was not asked for.
         _evaluate.forget(failure.state)
-        gathering, graph, result = _joint_run(roots, seeds, exploration, reached, cotangents, False)
-    found = {value: known(g) for value, g in zip(reached, result.gradients, strict=True) if g is not None}
-    _keep_retained(exploration.retained, [found.get(value) for value in exploration.retained])
-    if not retain:
-        exploration.strip(roots, gathering, graph)
-    return [_total([found[value] for value in group if value in found]) for group in groups]
+        gathering, graph, result = _joint_run(roots, seeds, exploration, reached, cotangents, keep, False)
+    found = {value: None if g is None else known(g) for value, g in zip(reached, result.gradients, strict=True)}
+    return Remains.of(roots, gathering, graph), found
 
 
 def _joint_run(
@@ -252,9 +295,10 @@ def _joint_run(
     exploration: Exploration,
     wrt: Sequence[Value],
     cotangents: tuple[np.ndarray, ...],
+    keep: bool,
     with_state: bool,
 ) -> tuple[Gathering, Graph, Result]:
-    gathering, pairs, query = joint(roots, seeds, exploration, wrt)
+    gathering, pairs, query = joint(roots, seeds, exploration, wrt, keep)
     _evaluate.learn(gathering, roots)
     state = [value for value in _evaluate.pending_state() if value not in roots] if with_state else []
     pairs += [(value, gathering.add(value)) for value in state]

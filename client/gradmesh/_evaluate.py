@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Sequence
 from types import CodeType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import numpy as np
 
@@ -20,11 +20,18 @@ from gradmesh_engine.graph import Graph
 from gradmesh_engine.session import Query, Request, Result
 
 if TYPE_CHECKING:
+    from gradmesh._explore import Remains
     from gradmesh._tensor import Tensor
 
+Place: TypeAlias = "tuple[CodeType | None, int]"
+
 # Places in the user's code whose values were computed once and, not having been kept, again.
-_KEPT_PLACES: Final[set[tuple[CodeType | None, int]]] = set()
+_KEPT_PLACES: Final[set[Place]] = set()
 _KEPT_PLACES_LIMIT: Final = 4096
+
+# Places whose values were read and then differentiated, with how often gradients computed along were not asked for.
+_FOLLOWED: Final[dict[Place, int]] = {}
+_MOST_WASTED: Final = 2
 
 
 class StateFailure(Exception):
@@ -51,6 +58,8 @@ def evaluate(values: Sequence[Value]) -> None:
     """Compute values, and the pending state that live tensors hold, in one request."""
     settle(values)
     wanted = [value for value in values if value.data is None]
+    if _FOLLOWED and len(wanted) == 1 and wanted[0].requires_grad and _gradients_along(wanted[0]):
+        return
     if not wanted:
         return
     try:
@@ -59,6 +68,66 @@ def evaluate(values: Sequence[Value]) -> None:
         # What was asked for must not fail for what was not.
         forget(failure.state)
         _compute(wanted, False)
+
+
+class Ahead:
+    """Gradients computed when a value was read, for the backward pass that is known to follow. Final.
+
+    Attributes:
+        run: what backward would have done now: what is left of its request, and each leaf's gradient.
+        used: whether the pass came.
+    """
+
+    def __init__(self) -> None:
+        self.run: tuple[Remains, dict[Value, Value | None]] | None = None
+        self.used = False
+
+
+_AHEAD: Final[weakref.WeakKeyDictionary[Value, Ahead]] = weakref.WeakKeyDictionary()
+_LATEST: Final[dict[Place, Ahead]] = {}
+
+
+def _gradients_along(root: Value) -> bool:
+    """Compute a value with its gradients where backward has followed such reads before; False where it was not done."""
+    spot = _place(root)
+    wasted = _FOLLOWED.get(spot)
+    if wasted is None or wasted >= _MOST_WASTED:
+        return False
+    before = _LATEST.get(spot)
+    if before is not None and not before.used:
+        _FOLLOWED[spot] = wasted + 1
+        before.run = None
+    from gradmesh import _backward
+
+    ahead = Ahead()
+    ahead.run = _backward.ahead(root)
+    if ahead.run is None or root.data is None:
+        return False
+    _LATEST[spot] = _AHEAD[root] = ahead
+    return True
+
+
+def taken_ahead(root: Value, wrt: Sequence[Value]) -> tuple[Remains, dict[Value, Value | None]] | None:
+    """What was computed when `root` was read, if it holds the gradients of all of `wrt`; given out once."""
+    ahead = _AHEAD.pop(root, None)
+    if ahead is None or ahead.run is None:
+        return None
+    ahead.used = True
+    run, ahead.run = ahead.run, None
+    return run if all(value in run[1] for value in wrt) else None
+
+
+def followed(root: Value) -> None:
+    """Note that a value was read before it was differentiated."""
+    if len(_FOLLOWED) > _KEPT_PLACES_LIMIT:
+        _FOLLOWED.clear()
+        _LATEST.clear()
+    _FOLLOWED.setdefault(_place(root), 0)
+
+
+def is_kept(value: Value) -> bool:
+    """Whether values from the same place in the user's code are known to be read after an evaluation."""
+    return bool(_KEPT_PLACES) and _place(value) in _KEPT_PLACES
 
 
 def _compute(values: Sequence[Value], with_state: bool) -> None:
@@ -186,7 +255,7 @@ def forget(values: Sequence[Value]) -> None:
     STATE.live = live
 
 
-def _place(value: Value) -> tuple[CodeType | None, int]:
+def _place(value: Value) -> Place:
     made: Made | Bundle = value
     while True:
         if isinstance(made, Value) and made.node is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from gradmesh._gather import Gathering
@@ -17,6 +18,27 @@ TORCH_TENSORS: Final = {
     "int64": "LongTensor", "float16": "HalfTensor", "bfloat16": "BFloat16Tensor", "float32": "FloatTensor",
     "float64": "DoubleTensor", "complex64": "ComplexFloatTensor", "complex128": "ComplexDoubleTensor",
 }  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Remains:
+    """What is left of a request once it ran: enough to tell of the graph behind its roots. Holds no tensors.
+
+    Attributes:
+        graph: the graph.
+        leaves: per input of the graph the leaf it was, or None.
+        numbers: per root its number among the results, negative for inputs.
+    """
+
+    graph: Graph
+    leaves: tuple[Leaf | None, ...]
+    numbers: tuple[int, ...]
+
+    @staticmethod
+    def of(roots: Sequence[Value], gathering: Gathering, graph: Graph) -> Remains:
+        """Of a request whose values were gathered so."""
+        leaves = tuple([v.meta if v.meta.__class__ is Leaf else None for v in gathering.inputs])
+        return Remains(graph, leaves, tuple(map(gathering.known_number, roots)))
 
 
 class Exploration:
@@ -166,16 +188,14 @@ class Exploration:
         for made in self.nodes:
             made.freed = True
 
-    def strip(self, roots: Sequence[Value], gathering: Gathering, graph: Graph) -> None:
+    def strip(self, roots: Sequence[Value], remains: Remains) -> None:
         """Let go of the tensors behind known roots, of which another pass would be refused anyway."""
-        for root in roots:
-            number = gathering.known_number(root)
+        for root, number in zip(roots, remains.numbers, strict=True):
             if root.data is None or root.meta is not None or root.node is not None or number < 0:
                 continue
             if any(map(_saves, self.nodes)):
-                leaves = tuple([v.meta if v.meta.__class__ is Leaf else None for v in gathering.inputs])
-                node = graph.producers[len(leaves) + number]
-                root.meta = Bone(Skeleton(graph, leaves), node)
+                node = remains.graph.producers[len(remains.leaves) + number]
+                root.meta = Bone(Skeleton(remains.graph, remains.leaves), node)
                 root.inputs = ()
 
 

@@ -8,27 +8,37 @@ import sys
 _NEEDED = frozenset({"avx512f", "avx512bw", "avx512dq", "avx512vl"})
 
 
-def _flags() -> frozenset[str]:
-    """What the processor can do, in Linux's names; empty where it cannot be told."""
+_ZEN_4 = ("AuthenticAMD", "25")
+"""Vendor and family of processors whose AVX-512 units are 256 bits wide (and of Zen 3, which has none)."""
+
+
+def _processor() -> dict[str, str]:
+    """The first processor's lines of /proc/cpuinfo; empty where it cannot be read."""
+    found: dict[str, str] = {}
     try:
         with open("/proc/cpuinfo", encoding="ascii", errors="replace") as file:
             for line in file:
-                if line.startswith("flags"):
-                    return frozenset(line.partition(":")[2].split())
+                name, _, value = line.partition(":")
+                if not name.strip():
+                    break
+                found[name.strip()] = value.strip()
     except OSError:
         pass
-    return frozenset()
+    return found
 
 
 def choose_kernels() -> bool:
-    """Ask OpenBLAS for its AVX-512 kernels; returns whether it was asked.
+    """Ask OpenBLAS for the kernels that are fastest here; returns whether it was asked.
 
-    OpenBLAS takes processors it does not know for Haswell, which halves matmul. Nothing is done
-    once NumPy is loaded, where `OPENBLAS_CORETYPE` is already set, or without AVX-512 F, BW, DQ and VL.
+    OpenBLAS takes processors it does not know for Haswell, which halves matmul where AVX-512 units are
+    whole. Where they are half as wide, on Zen 4, its Haswell kernels are the faster ones, by 5 to 10 %. Nothing
+    is done once NumPy is loaded, where `OPENBLAS_CORETYPE` is already set, or without AVX-512 F, BW, DQ and VL.
     """
     if "numpy" in sys.modules or "OPENBLAS_CORETYPE" in os.environ or not sys.platform.startswith("linux"):
         return False
-    if not _flags() >= _NEEDED:
+    processor = _processor()
+    if not frozenset(processor.get("flags", "").split()) >= _NEEDED:
         return False
-    os.environ["OPENBLAS_CORETYPE"] = "SkylakeX"
+    halved = (processor.get("vendor_id"), processor.get("cpu family")) == _ZEN_4
+    os.environ["OPENBLAS_CORETYPE"] = "Haswell" if halved else "SkylakeX"
     return True

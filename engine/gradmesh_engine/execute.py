@@ -22,8 +22,8 @@ from gradmesh_engine.plan.types import Plan, Slot, Stage
 ALIGNMENT: Final = 64
 """Bytes; buffers start on cache lines."""
 
-STATIC_BYTES: Final = 1 << 20
-"""Whole nodes keep their buffers between runs when those are no larger than this together."""
+STATIC_BYTES: Final = 4 << 20
+"""Whole nodes keep their buffers between runs when those are no larger than this together, as blocks' are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ def empty(spec: TensorSpec) -> np.ndarray:
     if spec.nbytes < 4096:
         return np.empty(spec.shape, spec.dtype)
     raw = np.empty(spec.nbytes + ALIGNMENT, np.uint8)
-    offset = -raw.ctypes.data % ALIGNMENT
+    offset = -raw.__array_interface__["data"][0] % ALIGNMENT
     return raw[offset : offset + spec.nbytes].view(spec.dtype).reshape(spec.shape)
 
 
@@ -410,21 +410,21 @@ class _WholeCode:
     """The calls of a stage's whole nodes."""
 
     def __init__(self, plan: Plan, stage: Stage) -> None:
-        keep = set(stage.results)
-        emitter = _Emitter(plan, stage.whole, 0, keep)
         roots: dict[int, int] = {}
-        total = 0
+        first = len(plan.graph.inputs)
         for index in stage.whole:
             node = plan.graph.nodes[index]
-            value = emitter.first + index
             viewed = primitive_of(node.op).view is not None and node.inputs
-            roots[value] = roots.get(node.inputs[0], node.inputs[0]) if viewed else value
-            total += 0 if viewed else node.outputs[0].nbytes
-        if total > STATIC_BYTES:
-            emitter.fresh = set(roots)
-        else:
-            kept = {roots[v] for v in keep}
-            emitter.fresh = {v for v in roots if roots[v] in kept}
+            roots[first + index] = roots.get(node.inputs[0], node.inputs[0]) if viewed else first + index
+        kept = {roots[v] for v in stage.results}
+        self._emit(plan, stage, roots, {v for v in roots if roots[v] in kept}, False)
+        if self.bytes > STATIC_BYTES:
+            self._emit(plan, stage, roots, set(roots), True)
+
+    def _emit(self, plan: Plan, stage: Stage, roots: dict[int, int], fresh: set[int], drop: bool) -> None:
+        """Generate; values in `fresh` get new memory at each run, which `drop` gives back after their last use."""
+        emitter = _Emitter(plan, stage.whole, 0, set(stage.results))
+        emitter.fresh = fresh
         code = self.code = emitter.code
         code.line(f"def run({', '.join(f'v{v}' for v in stage.whole_reads)}):")
         for value in stage.whole_reads:
@@ -443,10 +443,11 @@ class _WholeCode:
                 code.line("    " + emitter.call(index, kernel, emitter.name(value), "0"), index)
             emitter.release(index, step)
             gone = [f"v{v}" for v in dead_at.get(step, ()) if v not in emitter.static and v <= value]
-            if gone and total > STATIC_BYTES:
+            if gone and drop:
                 code.line(f"    {' = '.join(gone)} = None")
         code.line(f"    return ({''.join(emitter.name(v) + ', ' for v in stage.results)})")
         self.run = code.compile("run")
+        self.bytes = emitter.slabs.total
 
 
 class StageRunner:

@@ -162,7 +162,14 @@ def test_the_rows_are_cut_though_columns_need_no_second_stage() -> None:
 
 def test_heavy_work_is_cut_for_workers_to_share() -> None:
     m = Maker()
-    x, w = m.input((256, 512), "float32"), m.input((512, 512), "float32")
+    x, w = m.input((1024, 512), "float32"), m.input((512, 512), "float32")
     loss = m.mean(m("tanh", m("contract", x, w, spec="ij,jk->ik")), 0, 1)
     split = compile_query(m.graph(loss), Query((loss,), (w,), (False,))).plan.split
     assert split is not None and split.groups >= 8
+
+
+def test_work_that_adding_up_gradients_would_outweigh_is_not_cut() -> None:
+    m = Maker()
+    x, w = m.input((64, 512), "float32"), m.input((512, 512), "float32")
+    loss = m.mean(m("tanh", m("contract", x, w, spec="ij,jk->ik")), 0, 1)
+    assert compile_query(m.graph(loss), Query((loss,), (w,), (False,))).plan.split is None

@@ -214,6 +214,7 @@ class Primitive(Op):
         vjp: `vjp(g, y, *xs, **attrs) -> one cotangent or None per operand`.
         axes: axis rule: `axes(specs, out, **attrs) -> factors`.
         cost: FLOPs (or equivalent units of one add) per call: `cost(specs, out, attrs) -> float`.
+        time: its time in adds, like `cost`, where its FLOPs are faster than that.
         cheap: pointwise or layout: may be recomputed rather than stored across a stage boundary.
         inplace: the kernel may write over an operand of equal shape and dtype.
         prepare: rewrites operands before the node is made (broadcasting and promotion of the
@@ -228,6 +229,7 @@ class Primitive(Op):
     vjp: Vjp | None = None
     axes: Callable[..., Sequence[Factor]]
     cost: Callable[[Specs, TensorSpec, Mapping[str, AttrValue]], float]
+    time: Callable[[Specs, TensorSpec, Mapping[str, AttrValue]], float] | None = None
     cheap: bool = False
     inplace: bool = False
     prepare: Callable[[Sequence[V], Mapping[str, AttrValue]], Sequence[V]] | None = None

@@ -112,9 +112,11 @@ sqrt = pointwise(
 
 @in_float32
 def _rsqrt_kernel(site: Site) -> Run:
+    one = np.ones((), site.out.dtype)
+
     def run(x: np.ndarray, out: np.ndarray) -> None:
         np.sqrt(x, out=out)
-        np.reciprocal(out, out=out)
+        np.divide(one, out, out=out)
 
     return run
 
@@ -140,12 +142,14 @@ reciprocal = pointwise(
 
 @in_float32
 def _sigmoid_kernel(site: Site) -> Run:
+    one = np.ones((), site.out.dtype)
+
     def run(x: np.ndarray, out: np.ndarray) -> None:
         # exp overflows to infinity for very negative x, and 1 / infinity is the right answer.
         np.negative(x, out=out)
         np.exp(out, out=out)
-        np.add(out, 1, out=out)
-        np.reciprocal(out, out=out)
+        np.add(out, one, out=out)
+        np.divide(one, out, out=out)  # twice as fast as np.reciprocal
 
     return run
 

@@ -32,34 +32,40 @@ FEW_GROUPS: Final = 4
 
 def plan(graph: Graph) -> Plan:
     """The plan of a graph of primitives without dead code. Deterministic in the graph alone."""
-    costs = _node_costs(graph)
+    costs, times = _node_costs(graph)
     moved = _node_bytes(graph)
-    flops = sum(costs)
+    flops, work = sum(costs), sum(times)
     touched = sum(moved)
     rules = factors_of(graph)
     best = cut(graph, rules, None)
     split: Split | None = None
     if touched > SMALL_BYTES:
-        best_cost = _cost(graph, best, None, False, costs, moved)
+        best_cost = _cost(graph, best, None, False, times, moved)
         for candidate in candidate_axes(graph, rules):
             if candidate.length < 2:
                 continue
             tried = cut(graph, rules, candidate)
             if not any(stage.body for stage in tried.stages):
                 continue
-            sizes, fits = choose_split(graph, tried, candidate.length, flops)
-            cost = _cost(graph, tried, sizes, fits, costs, moved)
+            sizes, fits = choose_split(graph, tried, candidate.length, work)
+            if sizes.blocks < 2:
+                continue
+            cost = _cost(graph, tried, sizes, fits, times, moved)
             if cost < best_cost:
                 best, best_cost, split = tried, cost, sizes
     return Plan(graph, split, best.dims, best.stages, flops, _peak(graph, best, split), touched)
 
 
-def _node_costs(graph: Graph) -> list[float]:
+def _node_costs(graph: Graph) -> tuple[list[float], list[float]]:
+    """FLOPs, and time in adds, of every node."""
     specs = graph.specs
-    return [
-        primitive_of(node.op).cost(tuple(specs[i] for i in node.inputs), node.outputs[0], dict(node.attrs))
-        for node in graph.nodes
-    ]
+    costs, times = [], []
+    for node in graph.nodes:
+        op = primitive_of(node.op)
+        about = (tuple(specs[i] for i in node.inputs), node.outputs[0], dict(node.attrs))
+        costs.append(op.cost(*about))
+        times.append(costs[-1] if op.time is None else op.time(*about))
+    return costs, times
 
 
 def _node_bytes(graph: Graph) -> list[int]:

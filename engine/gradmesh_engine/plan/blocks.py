@@ -19,8 +19,11 @@ MOST_GROUPS: Final = 128
 LEAST_BLOCKS: Final = 8
 """Work is cut into so many blocks at least, for workers to share, unless they would be smaller than:"""
 
-LEAST_FLOPS: Final = 4e6
-"""Adds a block is worth cutting off for, about half a millisecond."""
+LEAST_WORK: Final = 4e6
+"""Adds' worth of time a block is worth cutting off for, about half a millisecond."""
+
+PARTIAL_WORK: Final = 24.0
+"""The same, per element of the partials that every block adds to: eight times what that takes."""
 
 PARTIAL_BYTES: Final = 256 << 20
 """Bytes all groups' partials may have together before groups grow larger instead."""
@@ -64,20 +67,23 @@ def live_bytes(graph: Graph, body: Iterable[int], reads: Sequence[Slot], keep: I
     return peak
 
 
-def choose_split(graph: Graph, cut: Cut, length: int, flops: float) -> tuple[Split, bool]:
+def choose_split(graph: Graph, cut: Cut, length: int, work: float) -> tuple[Split, bool]:
     """Rows per block so that a block's live values fit the cache; groups so that partials stay few.
+
+    `work` is the time of all nodes, in adds.
 
     Also returns whether a block's values do fit: one row alone may be too large.
     """
     per_row = 1.0
-    partial_bytes = 0
+    partial_bytes = partial_size = 0
     for stage in cut.stages:
         partials = {p.value for p in stage.partials}
         body = [i for i in stage.body if len(graph.inputs) + i not in partials]
         per_row = max(per_row, live_bytes(graph, body, stage.reads, (s.value for s in stage.stores), length))
         partial_bytes = max(partial_bytes, sum(graph.specs[v].nbytes for v in partials))
+        partial_size = max(partial_size, sum(graph.specs[v].size for v in partials))
     rows = max(1, int(BLOCK_BYTES / per_row))
-    shares = min(LEAST_BLOCKS, int(flops / LEAST_FLOPS))
+    shares = min(LEAST_BLOCKS, int(work / max(LEAST_WORK, PARTIAL_WORK * partial_size)))
     if shares > 1:
         rows = min(rows, -(-length // shares))
     if rows >= length:
