@@ -98,7 +98,7 @@ def test_explain_shows_the_plan_and_computes_nothing() -> None:
     counting = Named()
     before = gm.set_default_session(counting)
     try:
-        x = gm.ones(100000, 8)
+        x = gm.ones(1_000_000, 8)
         w = gm.ones(8, requires_grad=True)
         loss = (x @ w).tanh().mean()
         text = gm.explain(loss)

@@ -214,6 +214,53 @@ def test_what_is_read_after_backward_is_kept_from_then_on(session: Recording) ->
     assert [node.op for node in session.requests[-1].graph.nodes] == ["gt", "sum"]
 
 
+def test_a_loss_read_before_backward_is_not_computed_twice(session: Recording) -> None:
+    x = gm.tensor([0.5, -1.0, 2.0], requires_grad=True)
+
+    def step(differentiate: bool = True) -> list[float]:
+        x.grad = None
+        loss = (x.tanh() * x).sum()
+        loss.item()
+        if differentiate:
+            loss.backward()
+        return [] if x.grad is None else x.grad.tolist()
+
+    first = step()
+    session.requests.clear()
+    assert [step(), step()] == [first, first]
+    assert len(session.requests) == 2
+
+    # Reads that no backward pass follows go back to costing the forward pass alone.
+    for _ in range(4):
+        step(False)
+    session.requests.clear()
+    step(False)
+    assert not session.requests[0].query.wrt
+    with gm.no_grad():
+        step(False)
+
+
+def test_gradients_computed_along_are_given_out_once(session: Recording) -> None:
+    x = gm.tensor([0.5, -1.0], requires_grad=True)
+
+    def loss_of() -> gm.Tensor:
+        return (x.exp() * x).sum()
+
+    for _ in range(2):
+        loss = loss_of()
+        loss.item()
+        loss.backward(retain_graph=True)
+    x.grad = None
+    loss = loss_of()
+    loss.item()
+    loss.backward(retain_graph=True)
+    once = x.grad.tolist()
+    loss.backward()
+    assert x.grad.tolist() == [2 * g for g in once]
+    with pytest.raises(GradmeshError, match="a second time"):
+        loss.backward()
+
+
 def test_state_never_grows_a_chain(session: Recording) -> None:
     w = gm.zeros(2)
     for step in range(12):
