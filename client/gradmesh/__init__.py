@@ -140,7 +140,8 @@ from gradmesh._session import LocalSession, set_default_session
 from gradmesh._options import TLS, Keepalive, Retry, Timeout
 from gradmesh._stats import ClientStats, stats
 from gradmesh._tensor import Tensor
-from gradmesh import autograd, nn
+from gradmesh import autograd, nn, optim
+from gradmesh._serialization import load, save
 from gradmesh_engine import errors
 
 if TYPE_CHECKING:
@@ -230,6 +231,7 @@ __all__ = [
     "is_inference_mode_enabled",
     "linspace",
     "log_softmax",
+    "load",
     "logspace",
     "long",
     "manual_seed",
@@ -242,6 +244,7 @@ __all__ = [
     "normal",
     "ones",
     "ones_like",
+    "optim",
     "pi",
     "pixel_shuffle",
     "pixel_unshuffle",
@@ -255,6 +258,7 @@ __all__ = [
     "randperm",
     "relu",
     "rrelu",
+    "save",
     "seed",
     "selu",
     "set_default_dtype",

@@ -9,9 +9,17 @@ from types import ModuleType
 import pytest
 
 import gradmesh
-from tests.client import programs_autograd, programs_functions, programs_tensors
+from tests.client import (
+    programs_autograd,
+    programs_functions,
+    programs_modules,
+    programs_tensors,
+    programs_training,
+)
 
-PROGRAMS = programs_autograd.PROGRAMS | programs_functions.PROGRAMS | programs_tensors.PROGRAMS
+FAMILIES = (programs_autograd, programs_functions, programs_modules, programs_tensors, programs_training)
+PROGRAMS = {name: program for family in FAMILIES for name, program in family.PROGRAMS.items()}
+assert len(PROGRAMS) == sum(len(family.PROGRAMS) for family in FAMILIES)
 
 
 def printed(code: str, library: ModuleType) -> str:

@@ -12,7 +12,16 @@ import pytest
 
 from tests.house.sources import ROOT
 
-MODULES = ("gradmesh", "gradmesh.autograd", "gradmesh.nn", "gradmesh.nn.functional")
+MODULES = (
+    "gradmesh",
+    "gradmesh.autograd",
+    "gradmesh.nn",
+    "gradmesh.nn.functional",
+    "gradmesh.nn.init",
+    "gradmesh.nn.utils",
+    "gradmesh.optim",
+    "gradmesh.optim.lr_scheduler",
+)
 FILE = ROOT / "tests" / "house" / "exports.txt"
 
 

@@ -14,7 +14,10 @@ from tests.house.sources import PACKAGES, modules
 # What each package may import besides the standard library and itself.
 MAY_IMPORT = {
     "gradmesh_engine": {"numpy", "scipy", "ml_dtypes", "threadpoolctl"},
-    "gradmesh": {"gradmesh_engine", "numpy", "ml_dtypes", "grpc", "google", "tqdm", "threadpoolctl", "opentelemetry"},
+    "gradmesh": {
+        "gradmesh_engine", "numpy", "ml_dtypes", "grpc", "google", "tqdm", "threadpoolctl", "opentelemetry",
+        "safetensors",
+    },
     "gradmesh_worker": {"gradmesh_engine", "numpy", "ml_dtypes", "ray", "threadpoolctl"},
     "gradmesh_server": {
         "gradmesh_engine", "gradmesh", "gradmesh_worker", "numpy", "ml_dtypes", "threadpoolctl",

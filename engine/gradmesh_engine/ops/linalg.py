@@ -55,8 +55,9 @@ def _rank(name: str, v: V, ndim: int, role: str) -> None:
 def _inner(name: str, a: V, b: V, da: int, db: int) -> None:
     if a.shape[da] != b.shape[db]:
         raise ShapeError(
-            f"{name}: mat1 and mat2 shapes cannot be multiplied "
+            f"mat1 and mat2 shapes cannot be multiplied "
             f"({'x'.join(map(str, a.shape))} and {'x'.join(map(str, b.shape))})",
+            op=name,
             expected=f"a dim of size {a.shape[da]}",
             got=f"size {b.shape[db]}",
             remedy="transpose or reshape one operand",

@@ -1,0 +1,270 @@
+"""Every layer is PyTorch's: its line, the names and shapes of its state, values and gradients from one state."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+import pytest
+
+import gradmesh as gm
+
+# Expression of a module; shapes of its inputs, or the inputs' content.
+ROWS: list[tuple[str, tuple[Any, ...]]] = [
+    ("Identity(3, a=2)", ((2, 3),)),
+    ("Linear(3, 4)", ((2, 3),)),
+    ("Linear(3, 4, bias=False)", ((2, 5, 3),)),
+    ("Linear(3, 4, dtype=torch.float64)", ()),
+    ("Bilinear(2, 3, 4)", ((5, 2), (5, 3))),
+    ("Embedding(7, 3)", (np.array([[1, 2], [6, 1]]),)),
+    ("Embedding(7, 3, padding_idx=-1)", (np.array([1, 6]),)),
+    ("Conv1d(2, 4, 3)", ((1, 2, 7),)),
+    ("Conv1d(2, 4, 3, padding='same', dilation=2)", ((1, 2, 7),)),
+    ("Conv2d(2, 4, 3, stride=2, padding=1, groups=2, bias=False)", ((2, 2, 6, 7),)),
+    ("Conv2d(2, 4, (3, 2), padding=(1, 2), padding_mode='circular')", ((2, 2, 6, 7),)),
+    ("Conv2d(2, 4, 3, padding='same', padding_mode='reflect')", ((1, 2, 6, 7),)),
+    ("Conv3d(2, 2, 2)", ((1, 2, 3, 3, 3),)),
+    ("ConvTranspose1d(2, 4, 3, stride=2, output_padding=1)", ((1, 2, 4),)),
+    ("ConvTranspose2d(2, 4, 3, padding=1, dilation=2)", ((1, 2, 4, 4),)),
+    ("ConvTranspose3d(2, 2, 2)", ((1, 2, 2, 2, 2),)),
+    ("BatchNorm1d(3)", ((4, 3),)),
+    ("BatchNorm1d(3, affine=False)", ((4, 3, 2),)),
+    ("BatchNorm1d(3, momentum=None, bias=False)", ((4, 3),)),
+    ("BatchNorm2d(3, track_running_stats=False)", ((2, 3, 2, 2),)),
+    ("BatchNorm3d(2)", ((2, 2, 2, 2, 2),)),
+    ("InstanceNorm1d(3, affine=True)", ((2, 3, 4),)),
+    ("InstanceNorm2d(3)", ((3, 4, 4),)),
+    ("InstanceNorm3d(2)", ((1, 2, 2, 2, 2),)),
+    ("LayerNorm(3)", ((2, 3),)),
+    ("LayerNorm((2, 3), bias=False)", ((4, 2, 3),)),
+    ("LayerNorm(3, elementwise_affine=False)", ((2, 3),)),
+    ("GroupNorm(2, 4)", ((2, 4, 3),)),
+    ("GroupNorm(2, 4, affine=False)", ((2, 4, 3),)),
+    ("RMSNorm(3)", ((2, 3),)),
+    ("RMSNorm((2, 3), eps=0.1, elementwise_affine=False)", ((2, 3),)),
+    *[(f"{name}()", ((2, 3),)) for name in (
+        "ReLU ReLU6 Hardtanh LeakyReLU ELU CELU SELU SiLU Mish Hardswish Hardsigmoid Sigmoid Tanh LogSigmoid Softsign "
+        "Tanhshrink GELU Softplus PReLU".split()
+    )],
+    ("ReLU(inplace=True)", ()),
+    ("ReLU6(True)", ()),
+    ("LeakyReLU(0.2, inplace=True)", ()),
+    ("Hardtanh(-2, 2)", ((2, 3),)),
+    ("Threshold(0.1, 20)", ((2, 3),)),
+    ("GELU('tanh')", ((2, 3),)),
+    ("Softplus(2, 5)", ((2, 3),)),
+    ("PReLU(3, 0.1)", ((2, 3),)),
+    ("Softmax(dim=1)", ((2, 3),)),
+    ("Softmin(dim=0)", ((2, 3),)),
+    ("LogSoftmax(dim=-1)", ((2, 3),)),
+    ("MaxPool1d(2)", ((1, 2, 6),)),
+    ("MaxPool2d(3, stride=2, padding=1, ceil_mode=True)", ((1, 2, 6, 6),)),
+    ("MaxPool2d((2, 3), return_indices=True)", ((1, 2, 6, 6),)),
+    ("MaxPool3d(2)", ((1, 1, 4, 4, 4),)),
+    ("AvgPool1d(2, stride=1)", ((1, 2, 6),)),
+    ("AvgPool2d(2, padding=1, count_include_pad=False)", ((1, 2, 6, 6),)),
+    ("AvgPool3d(2)", ((1, 1, 4, 4, 4),)),
+    ("AdaptiveAvgPool1d(3)", ((1, 2, 7),)),
+    ("AdaptiveAvgPool2d((2, None))", ((1, 2, 6, 4),)),
+    ("AdaptiveAvgPool3d(1)", ((1, 1, 3, 2, 2),)),
+    ("Dropout(0.3).eval()", ((2, 3),)),
+    ("Dropout(0.0)", ((2, 3),)),
+    ("Dropout1d(0.3).eval()", ((2, 3, 2),)),
+    ("Dropout2d(0.3, inplace=True).eval()", ((2, 3, 2, 2),)),
+    ("Dropout3d(0.3).eval()", ((3, 2, 2, 2),)),
+    ("ConstantPad1d(2, 3.5)", ((1, 2, 4),)),
+    ("ConstantPad2d((1, 2, 0, 1), 0.5)", ((1, 2, 4, 4),)),
+    ("ConstantPad3d(1, 0.5)", ((1, 2, 2, 2, 2),)),
+    ("ZeroPad1d(2)", ((1, 2, 4),)),
+    ("ZeroPad2d((1, 2, 0, 1))", ((1, 2, 4, 4),)),
+    ("ZeroPad3d(1)", ((1, 2, 2, 2, 2),)),
+    ("ReflectionPad1d(2)", ((1, 2, 4),)),
+    ("ReflectionPad2d(1)", ((1, 2, 4, 4),)),
+    ("ReflectionPad3d(1)", ((1, 2, 2, 2, 2),)),
+    ("ReplicationPad1d((1, 0))", ((1, 2, 4),)),
+    ("ReplicationPad2d(1)", ((1, 2, 4, 4),)),
+    ("ReplicationPad3d(1)", ((1, 2, 2, 2, 2),)),
+    ("CircularPad1d(1)", ((1, 2, 4),)),
+    ("CircularPad2d(1)", ((1, 2, 4, 4),)),
+    ("CircularPad3d(1)", ((1, 2, 2, 2, 2),)),
+    ("Flatten()", ((2, 3, 4),)),
+    ("Flatten(0, 1)", ((2, 3, 4),)),
+    ("Unflatten(1, (2, 3))", ((4, 6),)),
+    ("PixelShuffle(2)", ((1, 4, 2, 2),)),
+    ("PixelUnshuffle(2)", ((1, 1, 4, 4),)),
+    ("Unfold((2, 3))", ((1, 2, 4, 4),)),
+    ("Fold((3, 3), 2)", ((1, 8, 4),)),
+    ("CosineSimilarity(dim=0)", ((3, 2), (3, 2))),
+    ("MSELoss()", ((2, 3), (2, 3))),
+    ("L1Loss(reduction='sum')", ((2, 3), (2, 3))),
+    ("SmoothL1Loss(beta=0.5)", ((2, 3), (2, 3))),
+    ("HuberLoss(delta=0.5)", ((2, 3), (2, 3))),
+    ("BCEWithLogitsLoss(pos_weight=torch.tensor([1., 2., 3.]))", ((2, 3), (2, 3))),
+    ("KLDivLoss(reduction='batchmean', log_target=True)", ((2, 3), (2, 3))),
+    ("NLLLoss()", ((2, 3), np.array([0, 2]))),
+    ("CrossEntropyLoss(label_smoothing=0.1)", ((2, 3), np.array([0, 2]))),
+    ("CrossEntropyLoss(weight=torch.tensor([1., 2., 3.]), ignore_index=1)", ((2, 3), np.array([0, 1]))),
+    ("RNN(3, 4)", ((5, 2, 3),)),
+    ("RNN(3, 4, num_layers=2, nonlinearity='relu', bias=False, batch_first=True)", ((2, 5, 3),)),
+    ("GRU(3, 4, bidirectional=True)", ((5, 2, 3), (2, 2, 4))),
+    ("GRU(3, 4)", ((5, 3),)),
+    ("LSTM(3, 4, 2, bidirectional=True)", ((5, 2, 3),)),
+    ("LSTM(3, 4, batch_first=True, dropout=0.0)", ((2, 5, 3),)),
+    ("RNNCell(3, 4)", ((2, 3),)),
+    ("RNNCell(3, 4, nonlinearity='relu')", ((2, 3), (2, 4))),
+    ("GRUCell(3, 4, bias=False)", ((2, 3), (2, 4))),
+    ("LSTMCell(3, 4)", ((3,),)),
+    ("MultiheadAttention(4, 2)", ((3, 2, 4), (5, 2, 4), (5, 2, 4))),
+    ("MultiheadAttention(4, 2, bias=False, batch_first=True, kdim=3, vdim=2)", ((2, 3, 4), (2, 5, 3), (2, 5, 2))),
+    ("TransformerEncoderLayer(4, 2, 8, dropout=0.0)", ((3, 2, 4),)),
+    ("TransformerEncoderLayer(4, 2, 8, dropout=0.0, activation='gelu', norm_first=True)", ((3, 2, 4),)),
+    ("TransformerEncoder(nn.TransformerEncoderLayer(4, 2, 8, dropout=0.0, batch_first=True), 2)", ((3, 2, 4),)),
+    ("Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Sequential(nn.Linear(4, 2)))", ((2, 3),)),
+    ("Sequential(OrderedDict(a=nn.Linear(3, 4), b=nn.Tanh()))", ((2, 3),)),
+    ("ModuleList([nn.Linear(2, 2), nn.Linear(2, 2), nn.ReLU()])", ()),
+    ("ModuleList()", ()),
+    ("ModuleDict({'a': nn.Linear(2, 2), 'b': nn.ReLU()})", ()),
+    ("ParameterList([torch.ones(2), torch.ones(3, 4)])", ()),
+]  # fmt: skip
+
+
+def make(expression: str, library: Any) -> Any:
+    from collections import OrderedDict
+
+    return eval(f"nn.{expression}", {"torch": library, "nn": library.nn, "OrderedDict": OrderedDict})
+
+
+def flat(result: Any) -> list[Any]:
+    if isinstance(result, tuple | list):
+        return [tensor for part in result for tensor in flat(part)]
+    return [result]
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize(("expression", "inputs"), ROWS, ids=[row[0] for row in ROWS])
+def test_layer_is_pytorchs(expression: str, inputs: tuple[Any, ...]) -> None:
+    torch = pytest.importorskip("torch")
+    theirs, mine = make(expression, torch), make(expression, gm)
+    assert repr(mine) == repr(theirs)
+    state = {name: value.numpy() for name, value in theirs.state_dict().items()}
+    assert {name: (tuple(v.shape), v.np_dtype) for name, v in mine.state_dict().items()} == {
+        name: (value.shape, value.dtype) for name, value in state.items()
+    }
+    assert [name for name, _ in mine.named_parameters()] == [name for name, _ in theirs.named_parameters()]
+    if not inputs:
+        return
+    mine.load_state_dict({name: gm.tensor(value) for name, value in state.items()})
+    mine.double(), theirs.double()
+    random = np.random.default_rng(0)
+    arrays = [given if isinstance(given, np.ndarray) else random.normal(size=given) for given in inputs]
+    leaves: list[list[Any]] = [[], []]
+    results = []
+    for library, module, held in ((torch, theirs, leaves[0]), (gm, mine, leaves[1])):
+        for array in arrays:
+            leaf = library.tensor(array)
+            held.append(leaf.requires_grad_() if array.dtype.kind == "f" else leaf)
+        found = [part for part in flat(module(*held)) if part is not None]
+        total = sum((part * part).sum() for part in found if part.requires_grad)
+        total.backward()
+        results.append([part.detach().numpy() for part in found])
+        results[-1] += [given.grad.numpy() for given in held if given.grad is not None]
+        results[-1] += [parameter.grad.numpy() for parameter in module.parameters()]
+        results[-1] += [buffer.numpy() for buffer in module.buffers()]
+    for want, got in zip(*results, strict=True):
+        assert got.dtype == want.dtype
+        np.testing.assert_allclose(got, want, rtol=1e-7, atol=1e-12)
+
+
+@pytest.mark.oracle
+def test_attention_masks() -> None:
+    torch = pytest.importorskip("torch")
+    theirs = torch.nn.MultiheadAttention(4, 2, batch_first=True)
+    mine = gm.nn.MultiheadAttention(4, 2, batch_first=True)
+    mine.load_state_dict({name: gm.tensor(value.numpy()) for name, value in theirs.state_dict().items()})
+    x = np.random.default_rng(0).normal(size=(2, 3, 4)).astype(np.float32)
+    masks = [
+        {"attn_mask": np.triu(np.ones((3, 3), bool), 1)},
+        {"attn_mask": np.random.default_rng(1).normal(size=(4, 3, 3)).astype(np.float32)},
+        {"key_padding_mask": np.array([[False, False, True], [False, True, True]])},
+        {"average_attn_weights": False},
+        {"need_weights": False},
+    ]
+    for options in masks:
+        results = []
+        for library, module in ((torch, theirs), (gm, mine)):
+            given = {k: library.tensor(v) if isinstance(v, np.ndarray) else v for k, v in options.items()}
+            results.append(module(*[library.tensor(x)] * 3, **given))
+        for want, got in zip(*results, strict=True):
+            assert (got is None) == (want is None)
+            if want is not None:
+                np.testing.assert_allclose(got.detach().numpy(), want.detach().numpy(), rtol=1e-5, atol=1e-6)
+
+
+# --- what fills parameters -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fill", "low", "high", "std"),
+    [
+        (lambda t: gm.nn.init.uniform_(t, -2, 1), -2, 1, 3 / 12**0.5),
+        (lambda t: gm.nn.init.normal_(t, 0, 0.5), -9, 9, 0.5),
+        (lambda t: gm.nn.init.xavier_uniform_(t, 2.0), -2 * 0.012**0.5, 2 * 0.012**0.5, 2 * 0.004**0.5),
+        (lambda t: gm.nn.init.xavier_normal_(t), -9, 9, (2 / 500) ** 0.5),
+        (lambda t: gm.nn.init.kaiming_uniform_(t, a=5**0.5), -1 / 300**0.5, 1 / 300**0.5, 1 / 900**0.5),
+        (lambda t: gm.nn.init.kaiming_normal_(t, mode="fan_out", nonlinearity="relu"), -9, 9, (2 / 200) ** 0.5),
+    ],
+)  # fmt: skip
+def test_random_fill_has_the_stated_spread(fill: Any, low: float, high: float, std: float) -> None:
+    gm.manual_seed(0)
+    parameter = gm.nn.Parameter(gm.empty(200, 300))
+    assert fill(parameter) is parameter
+    assert parameter.is_leaf and parameter.requires_grad
+    drawn = parameter.detach().numpy()
+    assert low <= drawn.min() and drawn.max() <= high
+    assert abs(drawn.std() / std - 1) < 0.02
+
+
+# --- files -----------------------------------------------------------------------------------------
+
+
+def test_a_nest_survives_a_file() -> None:
+    optimizer_like = {
+        "state": {0: {"step": gm.tensor(3.0), "avg": gm.tensor([[1.0, 2.0]], dtype=gm.bfloat16)}},
+        "groups": [{"lr": 0.1, "betas": (0.9, 0.999), "name": None, "flag": True, "params": [0]}],
+        "z": gm.tensor([1 + 2j], dtype=gm.complex128),
+        "p": gm.nn.Parameter(gm.ones(2)),
+        "empty": gm.zeros(0, 3, dtype=gm.int8),
+    }
+    file = io.BytesIO()
+    gm.save(optimizer_like, file)
+    file.seek(0)
+    found = gm.load(file)
+    assert str(found) == str(optimizer_like)
+    assert isinstance(found["p"], gm.nn.Parameter)
+    assert isinstance(found["groups"][0]["betas"], tuple)
+    file.seek(0)
+    assert b"pickle" not in file.read()
+
+
+@pytest.mark.oracle
+def test_a_state_dict_is_a_file_others_read(tmp_path: Any) -> None:
+    torch = pytest.importorskip("torch")
+    from safetensors.torch import load_file, save_file
+
+    mine = gm.nn.Sequential(gm.nn.Linear(2, 3), gm.nn.BatchNorm1d(3)).bfloat16()
+    gm.save(mine.state_dict(), tmp_path / "mine.safetensors")
+    theirs = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.BatchNorm1d(3)).bfloat16()
+    theirs.load_state_dict(load_file(tmp_path / "mine.safetensors"))
+    assert str(theirs.state_dict()["0.weight"]) == str(mine.state_dict()["0.weight"])
+    save_file(theirs.state_dict(), tmp_path / "theirs.safetensors")
+    back = gm.load(tmp_path / "theirs.safetensors")
+    assert mine.load_state_dict(back) == ([], [])
+
+
+def test_what_is_no_file_of_tensors_is_refused(tmp_path: Any) -> None:
+    with pytest.raises(gm.errors.AttributeTypeError, match="state_dict"):
+        gm.save(gm.nn.Linear(1, 1), tmp_path / "x")
+    (tmp_path / "bad").write_bytes(b"\x80\x04pickle")
+    with pytest.raises(gm.errors.InvalidRequestError, match="safetensors"):
+        gm.load(tmp_path / "bad")
