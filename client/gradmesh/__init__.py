@@ -26,11 +26,22 @@ from gradmesh._creation import (
     logspace,
     ones,
     ones_like,
+    scalar_tensor,
     tensor,
     zeros,
     zeros_like,
 )
-from gradmesh._sampling import normal, rand, rand_like, randint, randn, randn_like, randperm
+from gradmesh._sampling import (
+    multinomial,
+    normal,
+    rand,
+    rand_like,
+    randint,
+    randint_like,
+    randn,
+    randn_like,
+    randperm,
+)
 from gradmesh._dtype import (
     Size,
     bfloat16,
@@ -62,6 +73,8 @@ from gradmesh._functions import (
     binary as _binary,
     bins as _bins,
     convert as _convert,
+    differences as _differences,
+    elementary as _elementary,
     inspect as _inspect,
     layout as _layout,
     linalg as _linalg,
@@ -71,6 +84,7 @@ from gradmesh._functions import (
     reduce as _reduce,
     select as _select,
     shapes as _shapes,
+    special as _special,
     unary as _unary,
 )
 from gradmesh._functions.activation import (
@@ -90,6 +104,8 @@ from gradmesh._functions.activation import (
 from gradmesh._functions.binary import *
 from gradmesh._functions.bins import *
 from gradmesh._functions.convert import *
+from gradmesh._functions.differences import *
+from gradmesh._functions.elementary import *
 from gradmesh._functions.inspect import *
 from gradmesh._functions.layout import *
 from gradmesh._functions.linalg import *
@@ -100,6 +116,7 @@ from gradmesh._functions.reduce import *
 from gradmesh._functions.sample import bernoulli
 from gradmesh._functions.select import *
 from gradmesh._functions.shapes import *
+from gradmesh._functions.special import *
 from gradmesh._functions.unary import *
 from gradmesh._functions.windows import (
     adaptive_avg_pool1d,
@@ -142,6 +159,7 @@ from gradmesh._stats import ClientStats, stats
 from gradmesh._tensor import Tensor
 from gradmesh import autograd, nn, optim
 from gradmesh._serialization import load, save
+from gradmesh import signal, special
 from gradmesh_engine import errors
 
 if TYPE_CHECKING:
@@ -238,6 +256,7 @@ __all__ = [
     "max_pool1d",
     "max_pool2d",
     "max_pool3d",
+    "multinomial",
     "nan",
     "nn",
     "no_grad",
@@ -253,12 +272,14 @@ __all__ = [
     "rand",
     "rand_like",
     "randint",
+    "randint_like",
     "randn",
     "randn_like",
     "randperm",
     "relu",
     "rrelu",
     "save",
+    "scalar_tensor",
     "seed",
     "selu",
     "set_default_dtype",
@@ -267,7 +288,9 @@ __all__ = [
     "set_printoptions",
     "set_rng_state",
     "short",
+    "signal",
     "softmax",
+    "special",
     "stats",
     "tensor",
     "uint8",
@@ -277,6 +300,8 @@ __all__ = [
 __all__ += _binary.__all__
 __all__ += _bins.__all__
 __all__ += _convert.__all__
+__all__ += _differences.__all__
+__all__ += _elementary.__all__
 __all__ += _inspect.__all__
 __all__ += _layout.__all__
 __all__ += _linalg.__all__
@@ -286,4 +311,5 @@ __all__ += _place.__all__
 __all__ += _reduce.__all__
 __all__ += _select.__all__
 __all__ += _shapes.__all__
+__all__ += _special.__all__
 __all__ += _unary.__all__

@@ -238,6 +238,15 @@ def empty_like(
     return filled("empty_like", (input.shape,), 0, same_dtype(input, dtype), requires_grad, device)
 
 
+def scalar_tensor(
+    s: Number, *, dtype: DTypeLike | None = None, device: object = None, requires_grad: bool = False
+) -> Tensor:
+    """A 0-d tensor of a number, of the default dtype. Example: `gm.scalar_tensor(2)` is `tensor(2.)`."""
+    return full(
+        (), s, dtype=_dtype.get_default_dtype() if dtype is None else dtype, device=device, requires_grad=requires_grad
+    )
+
+
 def full_like(
     input: Tensor,
     fill_value: Number,

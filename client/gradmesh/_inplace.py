@@ -8,7 +8,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Concatenate, ParamSpec
 
-from gradmesh._functions import activation, binary, fill, layout, place, reduce, sample, select, unary
+from gradmesh._functions import (
+    activation,
+    binary,
+    elementary,
+    fill,
+    layout,
+    place,
+    reduce,
+    sample,
+    select,
+    special,
+    unary,
+)
 from gradmesh._functions._common import in_place
 
 if TYPE_CHECKING:
@@ -78,6 +90,17 @@ class InPlaceMethods:
     trunc_ = _in_place(unary.trunc)
     fix_ = trunc_
 
+    deg2rad_ = _in_place(elementary.deg2rad)
+    nan_to_num_ = _in_place(elementary.nan_to_num)
+    rad2deg_ = _in_place(elementary.rad2deg)
+    digamma_ = _in_place(special.digamma)
+    erfinv_ = _in_place(special.erfinv)
+    i0_ = _in_place(special.i0)
+    lgamma_ = _in_place(special.lgamma)
+    logit_ = _in_place(special.logit)
+    mvlgamma_ = _in_place(special.mvlgamma)
+    sinc_ = _in_place(special.sinc)
+
     # --- pointwise, with other operands -------------------------------------------------------------
 
     add_ = _in_place(binary.add)
@@ -115,6 +138,14 @@ class InPlaceMethods:
     true_divide_ = div_
     xlogy_ = _in_place(binary.xlogy)
 
+    copysign_ = _in_place(elementary.copysign)
+    float_power_ = _in_place(elementary.float_power)
+    heaviside_ = _in_place(elementary.heaviside)
+    ldexp_ = _in_place(elementary.ldexp)
+    nextafter_ = _in_place(elementary.nextafter)
+    igamma_ = _in_place(special.igamma)
+    igammac_ = _in_place(special.igammac)
+
     # --- by position and mask -----------------------------------------------------------------------
 
     cumprod_ = _in_place(reduce.cumprod)
@@ -136,8 +167,12 @@ class InPlaceMethods:
     # --- whole contents -----------------------------------------------------------------------------
 
     bernoulli_ = sample.bernoulli_
+    cauchy_ = sample.cauchy_
     copy_ = fill.copy_
+    exponential_ = sample.exponential_
     fill_ = fill.fill_
+    geometric_ = sample.geometric_
+    log_normal_ = sample.log_normal_
     normal_ = sample.normal_
     random_ = sample.random_
     uniform_ = sample.uniform_

@@ -10,6 +10,8 @@ from gradmesh._functions import (
     binary,
     bins,
     convert,
+    differences,
+    elementary,
     inspect,
     layout,
     linalg,
@@ -17,7 +19,9 @@ from gradmesh._functions import (
     order,
     place,
     reduce,
+    sample,
     shapes,
+    special,
     unary,
 )
 from gradmesh._functions import select as picks
@@ -90,6 +94,11 @@ def _cpu(input: Tensor) -> Tensor:
     return input
 
 
+def _polygamma(input: Tensor, n: int) -> Tensor:
+    """The n-th derivative of digamma."""
+    return special.polygamma(n, input)
+
+
 class TensorMethods(Operators, InPlaceMethods):
     """The function surface of Tensor."""
 
@@ -148,6 +157,25 @@ class TensorMethods(Operators, InPlaceMethods):
     trunc = unary.trunc
     fix = trunc
 
+    conj_physical = elementary.conj_physical
+    deg2rad = elementary.deg2rad
+    frexp = elementary.frexp
+    isneginf = elementary.isneginf
+    isposinf = elementary.isposinf
+    isreal = elementary.isreal
+    nan_to_num = elementary.nan_to_num
+    positive = elementary.positive
+    rad2deg = elementary.rad2deg
+    signbit = elementary.signbit
+    digamma = special.digamma
+    erfinv = special.erfinv
+    i0 = special.i0
+    lgamma = special.lgamma
+    logit = special.logit
+    mvlgamma = special.mvlgamma
+    sinc = special.sinc
+    polygamma = _polygamma
+
     # --- pointwise, with other operands -------------------------------------------------------------
 
     add = binary.add
@@ -195,6 +223,17 @@ class TensorMethods(Operators, InPlaceMethods):
     where = _where
     xlogy = binary.xlogy
 
+    copysign = elementary.copysign
+    float_power = elementary.float_power
+    fmax = elementary.fmax
+    fmin = elementary.fmin
+    heaviside = elementary.heaviside
+    ldexp = elementary.ldexp
+    logaddexp2 = elementary.logaddexp2
+    nextafter = elementary.nextafter
+    igamma = special.igamma
+    igammac = special.igammac
+
     # --- reductions ---------------------------------------------------------------------------------
 
     all = reduce.all
@@ -207,6 +246,8 @@ class TensorMethods(Operators, InPlaceMethods):
     count_nonzero = reduce.count_nonzero
     cumprod = reduce.cumprod
     cumsum = reduce.cumsum
+    diff = differences.diff
+    logcumsumexp = elementary.logcumsumexp
     logsumexp = reduce.logsumexp
     max = reduce.max
     mean = reduce.mean
@@ -352,6 +393,11 @@ class TensorMethods(Operators, InPlaceMethods):
     take_along_dim = picks.take_along_dim
     unique = picks.unique
     unique_consecutive = bins.unique_consecutive
+
+    # --- random numbers -----------------------------------------------------------------------------
+
+    bernoulli = sample.bernoulli
+    multinomial = sample.multinomial
 
     # --- casts and copies ---------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from gradmesh._creation import DTypeLike, Size
 from gradmesh._functions import binary
 from gradmesh._functions._common import cast, ints, one, sizes, spec
 from gradmesh._functions._making import finish, same_dtype, wanted_dtype
-from gradmesh._functions.sample import key
+from gradmesh._functions.sample import key, multinomial
 from gradmesh._random import Generator
 from gradmesh_engine import dtypes
 from gradmesh_engine.errors import AttributeTypeError, DTypeError, InvalidRequestError
@@ -23,9 +24,27 @@ if TYPE_CHECKING:
 
 
 def _drawn(op: str, shape: Sequence[int], dtype: np.dtype, generator: Generator | None) -> Tensor:
-    if dtypes.category(dtype) != dtypes.FLOAT:
+    if dtypes.category(dtype) < dtypes.FLOAT:
         raise DTypeError(f'"{op}" not implemented for {dtype.name!r}', op=op, expected="a float", got=dtype.name)
+    if dtypes.is_complex(dtype):
+        parts = [_drawn(op, shape, dtypes.real_of(dtype), generator) for _ in range(2)]
+        drawn = one("complex", *parts)
+        # A complex normal number has variance 1 in all.
+        return binary.mul(drawn, math.sqrt(0.5)) if op == "randn" else drawn
     return one(op, key(generator), shape=checked_shape(tuple(shape)), dtype=dtype.name)
+
+
+__all__ = [
+    "multinomial",
+    "normal",
+    "rand",
+    "rand_like",
+    "randint",
+    "randint_like",
+    "randn",
+    "randn_like",
+    "randperm",
+]
 
 
 def rand(
@@ -89,6 +108,25 @@ def randint(
     shape = checked_shape(ints("randint", "size", size))
     drawn = one("randint", key(generator), low=low, high=high, shape=shape)
     return finish(cast(drawn, dtypes.int64 if dtype is None else _dtype.of(dtype).np), requires_grad, device)
+
+
+def randint_like(
+    input: Tensor,
+    low: int | Tensor,
+    high: int | None = None,
+    *,
+    dtype: DTypeLike | None = None,
+    device: object = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """Drawn evenly from [low, high), of the shape and dtype of `input`: `randint_like(x, high)` or with both.
+
+    Example: `gm.randint_like(gm.ones(2), 10).shape` is `torch.Size([2])`. Raises InvalidRequestError unless low < high.
+    """
+    first = int(low)
+    low, high = (0, first) if high is None else (first, int(high))
+    drawn = randint(low, high, tuple(input.shape), dtype=_dtype.from_numpy(same_dtype(input, dtype)))
+    return finish(drawn, requires_grad, device)
 
 
 def randperm(

@@ -111,3 +111,10 @@ class histogramdd(_HistAllEdges):
 
     def __repr__(self) -> str:
         return _printed(self)
+
+
+class frexp(NamedTuple):
+    """The `mantissa`, 1/2 to 1 in absolute value, and the `exponent` of 2, int32, of floating numbers."""
+
+    mantissa: Tensor
+    exponent: Tensor

@@ -21,6 +21,9 @@ MODULES = (
     "gradmesh.nn.utils",
     "gradmesh.optim",
     "gradmesh.optim.lr_scheduler",
+    "gradmesh.signal",
+    "gradmesh.signal.windows",
+    "gradmesh.special",
 )
 FILE = ROOT / "tests" / "house" / "exports.txt"
 

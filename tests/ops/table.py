@@ -22,6 +22,7 @@ from tests.ops import (
     rows_reduction,
     rows_scatter,
     rows_shape,
+    rows_special,
     rows_view,
     rows_view_copy,
     rows_window,
@@ -46,6 +47,7 @@ ROWS: tuple[Row, ...] = (
     *rows_order.ROWS,
     *rows_scatter.ROWS,
     *rows_view_copy.ROWS,
+    *rows_special.ROWS,
 )
 
 BY_OP: dict[str, Row] = {row.op: row for row in ROWS}

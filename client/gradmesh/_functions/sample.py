@@ -5,9 +5,10 @@ Which ones depends on `manual_seed` and on how many random functions came before
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
-from gradmesh._functions import binary
+from gradmesh._functions import binary, unary
 from gradmesh._functions._common import cast, in_place, one, scalar, spec
 from gradmesh._random import Generator, next_key
 from gradmesh_engine import dtypes
@@ -27,6 +28,18 @@ def bernoulli(input: Tensor, *, generator: Generator | None = None) -> Tensor:
     return one("bernoulli", input, key(generator))
 
 
+def multinomial(
+    input: Tensor, num_samples: int, replacement: bool = False, *, generator: Generator | None = None
+) -> Tensor:
+    """Positions drawn with probabilities in proportion to the last dim of a vector or matrix, int64.
+
+    Without `replacement` no position comes twice. Example: `gm.multinomial(gm.tensor([0., 1.]), 1)` is `tensor([1])`.
+    Raises ShapeError for another rank and for too many samples; InvalidRequestError where the weights are negative,
+    not finite, or too few are positive.
+    """
+    return one("multinomial", input, key(generator), num_samples=num_samples, replacement=replacement)
+
+
 # --- in place -------------------------------------------------------------------------------------
 
 
@@ -36,8 +49,15 @@ def uniform_(input: Tensor, from_: float = 0.0, to: float = 1.0, *, generator: G
         raise InvalidRequestError(
             f"uniform_ expects to return a [from, to) range, but found from={from_} > to={to}", op="uniform_"
         )
-    drawn = one("rand", key(generator), shape=spec(input).shape, dtype=spec(input).dtype.name)
-    return in_place(input, drawn if (from_, to) == (0.0, 1.0) else binary.add(binary.mul(drawn, to - from_), from_))
+    own = spec(input)
+
+    def drawn() -> Tensor:
+        unit = one("rand", key(generator), shape=own.shape, dtype=dtypes.real_of(own.dtype).name)
+        return unit if (from_, to) == (0.0, 1.0) else binary.add(binary.mul(unit, to - from_), from_)
+
+    if dtypes.is_complex(own.dtype):
+        return in_place(input, one("complex", drawn(), drawn()))
+    return in_place(input, drawn())
 
 
 def normal_(input: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Generator | None = None) -> Tensor:
@@ -72,3 +92,56 @@ def bernoulli_(input: Tensor, p: float = 0.5, *, generator: Generator | None = N
     """Write 1 with probability p, else 0. Example: `gm.empty(2).bernoulli_(1.)` is `tensor([1., 1.])`."""
     drawn = one("rand", key(generator), shape=spec(input).shape, dtype="float32")
     return in_place(input, cast(binary.lt(drawn, p), spec(input).dtype))
+
+
+def _positive(name: str, argument: str, value: float, allowed: bool) -> None:
+    if not allowed:
+        raise InvalidRequestError(
+            f"{name} expects {argument} to be in its range, but found {argument}={value}", op=name, got=str(value)
+        )
+
+
+def _uniform(input: Tensor, generator: Generator | None) -> Tensor:
+    """Uniform numbers in [0, 1) of the tensor's shape, float64 for what is no float."""
+    own = spec(input)
+    wanted = own.dtype if dtypes.is_floating(own.dtype) else dtypes.float64
+    return one("rand", key(generator), shape=own.shape, dtype=wanted.name)
+
+
+def cauchy_(input: Tensor, median: float = 0.0, sigma: float = 1.0, *, generator: Generator | None = None) -> Tensor:
+    """Write numbers drawn from the Cauchy distribution. Example: `gm.empty(2).cauchy_()`.
+
+    Raises InvalidRequestError for sigma <= 0.
+    """
+    _positive("cauchy_", "sigma", sigma, sigma > 0)
+    angle = binary.mul(binary.sub(_uniform(input, generator), 0.5), math.pi)
+    return in_place(input, binary.add(binary.mul(unary.tan(angle), sigma), median))
+
+
+def exponential_(input: Tensor, lambd: float = 1.0, *, generator: Generator | None = None) -> Tensor:
+    """Write numbers drawn from the exponential distribution of rate `lambd`. Example: `gm.empty(2).exponential_()`.
+
+    Raises InvalidRequestError for lambd <= 0.
+    """
+    _positive("exponential_", "lambd", lambd, lambd > 0)
+    return in_place(input, binary.div(unary.log1p(unary.neg(_uniform(input, generator))), -lambd))
+
+
+def geometric_(input: Tensor, p: float, *, generator: Generator | None = None) -> Tensor:
+    """Write the numbers of trials until the first success, of probability p: 1, 2, …
+
+    Example: `gm.empty(2).geometric_(0.5)`. Raises InvalidRequestError unless 0 < p < 1.
+    """
+    _positive("geometric_", "p", p, 0 < p < 1)
+    trials = binary.div(unary.log1p(unary.neg(_uniform(input, generator))), math.log1p(-p))
+    return in_place(input, cast(binary.add(unary.floor(trials), 1), spec(input).dtype))
+
+
+def log_normal_(input: Tensor, mean: float = 1.0, std: float = 2.0, *, generator: Generator | None = None) -> Tensor:
+    """Write numbers whose logarithms are normal of `mean` and `std`. Example: `gm.empty(2).log_normal_(0, 1)`.
+
+    Raises InvalidRequestError for std <= 0.
+    """
+    _positive("log_normal_", "std", std, std > 0)
+    drawn = one("randn", key(generator), shape=spec(input).shape, dtype=spec(input).dtype.name)
+    return in_place(input, unary.exp(binary.add(binary.mul(drawn, std), mean)))

@@ -2,6 +2,7 @@
 
 from gradmesh_engine.ops import activations as _activations  # noqa: F401
 from gradmesh_engine.ops import bins as _bins  # noqa: F401
+from gradmesh_engine.ops import composed as _composed  # noqa: F401
 from gradmesh_engine.ops import contract as _contract  # noqa: F401
 from gradmesh_engine.ops import conv as _conv  # noqa: F401
 from gradmesh_engine.ops import copying as _copying  # noqa: F401
@@ -31,6 +32,7 @@ from gradmesh_engine.ops import several as _several  # noqa: F401
 from gradmesh_engine.ops import shaping as _shaping  # noqa: F401
 from gradmesh_engine.ops import smooth as _smooth  # noqa: F401
 from gradmesh_engine.ops import sorting as _sorting  # noqa: F401
+from gradmesh_engine.ops import special as _special_functions  # noqa: F401
 from gradmesh_engine.ops import statistics as _statistics  # noqa: F401
 from gradmesh_engine.ops import view_copies as _view_copies  # noqa: F401
 from gradmesh_engine.ops import windows as _windows  # noqa: F401

@@ -172,15 +172,19 @@ def pointwise(
     inplace: bool = True,
     grad_name: GradName = "",
     doc: str = "",
+    check: Callable[[Mapping[str, AttrValue]], object] | None = None,
 ) -> Primitive:
     """Declare a pointwise primitive.
 
     Operands are promoted together (torch.result_type), then `compute` gives the dtype they are
     converted to and `result` the dtype of the outcome. `cost` is in adds per element. `inplace` is
-    false for kernels of several passes that read an operand after the first write.
+    false for kernels of several passes that read an operand after the first write. `check` raises
+    for attributes that mean nothing.
     """
 
-    def spec(specs: Specs, **_: AttrValue) -> TensorSpec:
+    def spec(specs: Specs, **given: AttrValue) -> TensorSpec:
+        if check is not None:
+            check(given)
         common = meet(specs)
         if not allowed(common):
             raise DTypeError(

@@ -15,7 +15,7 @@ import numpy as np
 
 from gradmesh_engine import dtypes
 from gradmesh_engine.builder import V, constant
-from gradmesh_engine.errors import AttributeTypeError, DTypeError, ShapeError
+from gradmesh_engine.errors import AttributeTypeError, DTypeError, InvalidRequestError, ShapeError
 from gradmesh_engine.graph import TensorSpec
 from gradmesh_engine.ops.base import Attr, Composite, Factor, Primitive, Site, Specs, declare
 from gradmesh_engine.ops.pointwise import Run, convert, floating, gt, keep, lt, where
@@ -310,6 +310,79 @@ randperm = declare(
     )
 )
 
+# --- positions ------------------------------------------------------------------------------------
+
+
+def _multinomial_spec(specs: Specs, num_samples: int, replacement: bool) -> TensorSpec:
+    weights, key = specs
+    _check_key(key)
+    if not dtypes.is_floating(weights.dtype):
+        raise DTypeError(
+            "multinomial only supports floating-point dtypes for input", expected="a float", got=weights.dtype.name
+        )
+    if weights.ndim not in (1, 2):
+        raise ShapeError("prob_dist must be 1 or 2 dim", expected="1 or 2 dims", got=str(list(weights.shape)))
+    if num_samples <= 0:
+        raise ShapeError("cannot sample n_sample <= 0 samples", expected="at least 1", got=str(num_samples))
+    if not replacement and num_samples > weights.shape[-1]:
+        raise ShapeError(
+            "cannot sample n_sample > prob_dist.size(-1) samples without replacement",
+            expected=f"at most {weights.shape[-1]}",
+            got=str(num_samples),
+        )
+    return TensorSpec((*weights.shape[:-1], num_samples), dtypes.int64)
+
+
+def _multinomial_kernel(site: Site) -> Run:
+    stream = Stream()
+    replacement = site.attrs["replacement"]
+    num_samples = site.out.shape[-1]
+
+    def run(weights: np.ndarray, key: np.ndarray, out: np.ndarray) -> None:
+        wide = weights.astype(np.float64)
+        if not np.isfinite(wide).all() or (wide < 0).any():
+            raise InvalidRequestError(
+                "probability tensor contains either `inf`, `nan` or element < 0", expected="finite weights >= 0"
+            )
+        if (np.count_nonzero(wide, axis=-1) < (1 if replacement else num_samples)).any():
+            raise InvalidRequestError(
+                "invalid multinomial distribution (too few positive weights)", expected=f"{num_samples} positive ones"
+            )
+        stream.seek(int(key))
+
+        def uniforms(shape: tuple[int, ...]) -> np.ndarray:
+            # Half a step up keeps both logarithms finite.
+            words = np.right_shift(stream.words64(0, math.prod(shape)), 12)
+            numbers: np.ndarray = (words + 0.5) * 2.0**-52
+            return numbers.reshape(shape)
+
+        if replacement:
+            ladder = np.cumsum(wide, axis=-1)
+            drawn = uniforms(out.shape) * ladder[..., -1:]
+            # How many rungs lie at or below what was drawn; zero weights have no height to be hit.
+            np.copyto(out, (ladder[..., None, :] <= drawn[..., None]).sum(axis=-1))
+        else:
+            # The first to happen of events at these rates, then the second, and so on.
+            with np.errstate(divide="ignore"):
+                times = -np.log(uniforms(wide.shape)) / wide
+            np.copyto(out, np.argsort(times, axis=-1, kind="stable")[..., :num_samples])
+
+    return run
+
+
+declare(
+    Primitive(
+        name="multinomial",
+        arity=2,
+        attrs={"num_samples": Attr("int"), "replacement": Attr("bool", False, "a position may come again")},
+        doc="Positions along the last dim, drawn in proportion to the weights there; the second operand is the key.",
+        spec=_multinomial_spec,
+        kernel=_multinomial_kernel,
+        axes=lambda specs, out, **_: [],
+        cost=lambda specs, out, attrs: 100.0 * (specs[0].size + out.size),
+    )
+)
+
 # --- composed -------------------------------------------------------------------------------------
 
 
@@ -323,8 +396,10 @@ declare(
     Composite(
         name="bernoulli",
         arity=2,
+        grad_name="BernoulliBackward0",
         doc="1 with the probability that each element gives, else 0; the second operand is the key.",
         body=_bernoulli,
+        vjp=lambda g, y, x, key: (constant(g, 0, g.shape), None),
     )
 )
 
