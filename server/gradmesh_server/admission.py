@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
@@ -15,6 +16,10 @@ from gradmesh_server.telemetry import ANONYMOUS
 
 # How much the time of the latest request counts in the estimate of the next one's.
 _WEIGHT: Final = 0.2
+# So many rounds of requests may always wait, however long one takes: a wait in proportion to what is waited for.
+_ROUNDS: Final = 1
+# A queue that was not empty for so long is no burst that passes but load that stays, until it was empty for so long.
+_BURST_SECONDS: Final = 1.0
 _LEAST_DELAY_SECONDS: Final = 0.05
 _MOST_DELAY_SECONDS: Final = 60.0
 
@@ -39,13 +44,20 @@ class Admission:
         max_waiting: int,
         *,
         max_waiting_bytes: int = 1 << 62,
+        max_wait_seconds: float = math.inf,
         own_running: int = 0,
         own_waiting: int = 0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`own_running` and `own_waiting` are limits of each principal; 0 for none."""
+        """`own_running` and `own_waiting` are limits of each principal; 0 for none.
+
+        A burst of `max_waiting` is taken. But where some have been waiting for a while without a break, only
+        so many may as get their turn in `max_wait_seconds`, by what the latest requests took, or in a few
+        rounds: whoever is let in does not wait long, whoever is not is told.
+        """
         self._max_running = max_running
         self._max_waiting = max_waiting
+        self._max_wait_seconds = max_wait_seconds
         self._max_waiting_bytes = max_waiting_bytes
         self._own_running = own_running or max_running
         self._own_waiting = own_waiting or max_waiting
@@ -53,6 +65,8 @@ class Admission:
         self._queues: OrderedDict[str, deque[_Waiter]] = OrderedDict()
         self._running_of: dict[str, int] = {}
         self._seconds = 0.1
+        self._standing = False
+        self._turned_at = clock()  # When the queue began to be empty, or not to be.
         self.running = 0
         self.waiting = 0
         self.waiting_bytes = 0
@@ -63,6 +77,25 @@ class Admission:
         if self.running >= self._max_running or self.draining:
             return False
         return self._own_running >= self._max_running or self._running_of.get(owner, 0) < self._own_running
+
+    @property
+    def room(self) -> int:
+        """How many may wait, at the pace of the latest requests."""
+        self._judge()
+        if not self._standing or math.isinf(self._max_wait_seconds):
+            return self._max_waiting
+        in_time = self._max_wait_seconds * self._max_running / max(self._seconds, 1e-9)
+        return int(min(self._max_waiting, max(in_time, _ROUNDS * self._max_running)))
+
+    @property
+    def crowded(self) -> bool:
+        """Whether the next to come may be turned away."""
+        return self.running >= self._max_running and self.waiting >= self.room
+
+    def check_room(self, owner: str) -> None:
+        """Raises OverloadedError when a request of `owner` would be turned away, however few bytes it has."""
+        if not self.free(owner):
+            self._crowd(owner)
 
     def turn(self, owner: str = ANONYMOUS, nbytes: int = 0) -> Turn:
         """An async context manager around a request whose message has `nbytes`.
@@ -83,8 +116,7 @@ class Admission:
         self._make_room(owner, nbytes)
         waiter = _Waiter(asyncio.get_running_loop().create_future(), nbytes)
         self._queues.setdefault(owner, deque()).append(waiter)
-        self.waiting += 1
-        self.waiting_bytes += nbytes
+        self._count(1, nbytes)
         try:
             await waiter.turn
         except asyncio.CancelledError:
@@ -118,15 +150,26 @@ class Admission:
                 self._running_of[following] = self._running_of.get(following, 0) + 1
                 waiter.turn.set_result(None)
 
-    def _make_room(self, owner: str, nbytes: int) -> None:
-        """Raises OverloadedError when `owner` may not wait."""
+    def _crowd(self, owner: str) -> str | None:
+        """Who has to give way for one more request of `owner` to wait, None while there is room.
+
+        Raises OverloadedError when nobody has.
+        """
         own = self._queues.get(owner, ())
         if len(own) >= self._own_waiting:
             raise self._overloaded(f"too many requests of {owner} are waiting", self._own_waiting, len(own))
-        if self.waiting >= self._max_waiting:
-            crowd = max(self._queues, key=lambda o: len(self._queues[o]), default=None)
-            if crowd is None or len(self._queues[crowd]) <= len(own) + 1:
-                raise self._overloaded("too many requests are waiting", self._max_waiting, self.waiting)
+        room = self.room
+        if self.waiting < room:
+            return None
+        crowd = max(self._queues, key=lambda o: len(self._queues[o]), default=None)
+        if crowd is None or len(self._queues[crowd]) <= len(own) + 1:
+            raise self._overloaded("too many requests are waiting", room, self.waiting)
+        return crowd
+
+    def _make_room(self, owner: str, nbytes: int) -> None:
+        """Raises OverloadedError when `owner` may not wait."""
+        crowd = self._crowd(owner)
+        if crowd is not None:
             self._displace(crowd)
         while self.waiting_bytes + nbytes > self._max_waiting_bytes:
             sizes = {o: sum(waiter.nbytes for waiter in queue) for o, queue in self._queues.items()}
@@ -143,7 +186,7 @@ class Admission:
 
     def _displace(self, owner: str) -> None:
         waiter = self._queues[owner][-1]
-        error = self._overloaded("too many requests are waiting, most of them yours", self._max_waiting, self.waiting)
+        error = self._overloaded("too many requests are waiting, most of them yours", self.room, self.waiting)
         self._remove(owner, waiter)
         if not waiter.turn.done():
             waiter.turn.set_exception(error)
@@ -153,10 +196,22 @@ class Admission:
         if queue is None or waiter not in queue:
             return
         queue.remove(waiter)
-        self.waiting -= 1
-        self.waiting_bytes -= waiter.nbytes
+        self._count(-1, -waiter.nbytes)
         if not queue:
             del self._queues[owner]
+
+    def _judge(self) -> None:
+        """See whether the queue stands, or a burst of it is over."""
+        if self._clock() - self._turned_at >= _BURST_SECONDS:
+            self._standing = self.waiting > 0
+
+    def _count(self, waiting: int, nbytes: int) -> None:
+        """So many more wait, with so many bytes."""
+        self._judge()
+        self.waiting += waiting
+        self.waiting_bytes += nbytes
+        if self.waiting == 0 or self.waiting == waiting:
+            self._turned_at = self._clock()
 
     @property
     def retry_after_seconds(self) -> float:

@@ -98,6 +98,12 @@ class Config:
 
     max_running: int = _limit(max(4, 2 * (os.cpu_count() or 1)), "requests that run at once")
     max_waiting: int = _limit(256, "requests that wait for their turn", least=0)
+    max_wait_seconds: float = _limit(
+        0.01,
+        "where requests wait all the time: how long one may wait, by what the latest took; "
+        "`max_running` may always wait",
+        least=0,
+    )
     max_waiting_bytes: int = _limit(256 * MIB, "messages of the requests that wait", kind="bytes")
     max_uploads: int = _limit(64, "uploads in progress at once")
     max_stored_bytes: int = _limit(8 * GIB, "of all stored tensors and uploads in progress", kind="bytes")

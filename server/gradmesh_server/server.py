@@ -25,6 +25,7 @@ from gradmesh_server.auth import Authenticator
 from gradmesh_server.blobs import BlobStore
 from gradmesh_server.config import Config, is_loopback
 from gradmesh_server.coordinator import Coordinator
+from gradmesh_server.gate import Gate
 from gradmesh_server.http import Watch
 from gradmesh_server.metrics import Readings
 from gradmesh_server.probes import Probes
@@ -76,6 +77,7 @@ class Server:
             config.max_running,
             config.max_waiting,
             max_waiting_bytes=config.max_waiting_bytes,
+            max_wait_seconds=config.max_wait_seconds,
             own_running=config.principal_running if config.authenticates else 0,
             own_waiting=config.principal_waiting if config.authenticates else 0,
         )
@@ -147,11 +149,15 @@ class Server:
     async def _listen(self, credentials: grpc.ServerCredentials | None) -> grpc.aio.Server:
         config = self.config
         server = grpc.aio.server(
-            interceptors=[self._telemetry] if self._observed else [],
+            interceptors=[*([self._telemetry] if self._observed else []), Gate(self._admission, self._authenticator)],
             options=[
                 ("grpc.max_receive_message_length", config.max_message_bytes),
                 ("grpc.max_send_message_length", config.max_message_bytes),
                 ("grpc.so_reuseport", 0),
+                # The wall behind admission: calls beyond it are ended by gRPC itself, before they cost much. It takes a
+                # burst that admission would take.
+                ("grpc.server.max_pending_requests", config.max_running + config.max_waiting),
+                ("grpc.server.max_pending_requests_hard_limit", 2 * (config.max_running + config.max_waiting)),
                 ("grpc.keepalive_time_ms", 30_000),
                 ("grpc.keepalive_timeout_ms", 20_000),
                 ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),

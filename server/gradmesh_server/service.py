@@ -65,7 +65,8 @@ def package_version() -> str:
         return "unknown"
 
 
-async def _abort(context: _Context[Any, Any], error: GradmeshError) -> NoReturn:
+async def abort(context: _Context[Any, Any], error: GradmeshError) -> NoReturn:
+    """End a call with the status its error declares."""
     code, message, details = encode_error(error)
     metadata: tuple[tuple[str, str | bytes], ...] = details
     call = current_call()
@@ -80,11 +81,11 @@ async def _guard(context: _Context[Any, Any], work: Coroutine[Any, Any, _T]) -> 
     try:
         return await work
     except GradmeshError as error:
-        await _abort(context, error)
+        await abort(context, error)
     except Exception as error:
         call = current_call()
         logger.exception("a request failed by a defect", extra=about_request(call.request_id if call else ""))
-        await _abort(context, InternalError(f"the server failed: {type(error).__name__}: {error}"))
+        await abort(context, InternalError(f"the server failed: {type(error).__name__}: {error}"))
 
 
 class GradientServicer(pb_grpc.GradientServiceServicer):
@@ -366,7 +367,7 @@ class Reflection(reflection.aio.ReflectionServicer):  # type: ignore[misc]
         try:
             self._authenticator.caller(context)
         except GradmeshError as error:
-            await _abort(context, error)
+            await abort(context, error)
         async for reply in super().ServerReflectionInfo(request_iterator, context):
             yield reply
 

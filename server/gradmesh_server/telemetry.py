@@ -108,7 +108,7 @@ class Telemetry(grpc.aio.ServerInterceptor):
         self._tracing = make_tracing()
         self._ended: list[Call] = []
         self._telling: asyncio.TimerHandle | None = None
-        self._handlers: dict[str, tuple[Any, Any]] = {}
+        self._handlers: dict[Any, Any] = {}
         self._prefix = secrets.token_hex(6)
         self._numbers = itertools.count(1)
 
@@ -122,28 +122,37 @@ class Telemetry(grpc.aio.ServerInterceptor):
         path = handler_call_details.method
         if handler is None or path not in METHODS:
             return handler
-        known = self._handlers.get(path)
-        if known is None or known[0] is not handler:
-            known = self._handlers[path] = handler, self._around(handler, *METHODS[path])
-        return known[1]
+        known = self._handlers.get(handler)
+        if known is None:
+            known = self._handlers[handler] = self._around(handler, *METHODS[path])
+        return known
 
     def _around(self, handler: Any, service: str, method: str) -> Any:
         """A handler that does what `handler` does and is seen."""
-        if handler.unary_stream is not None:
+        if handler.response_streaming:
+            answers = handler.unary_stream or handler.stream_stream
 
             async def stream(request: Any, context: Any) -> AsyncIterator[Any]:
                 call = self._begin(service, method, context)
-                call.received = request.ByteSize()
+                if not handler.request_streaming:
+                    call.received = request.ByteSize()
                 try:
-                    async for part in handler.unary_stream(request, context):
+                    async for part in answers(request, context):
                         call.sent += part.ByteSize()
+                        if method == "Compute":
+                            call.stats = part.stats
                         yield part
                 except BaseException as error:
                     self._end(call, error)
                     raise
                 self._end(call, None)
 
-            return grpc.unary_stream_rpc_method_handler(
+            serve = (
+                grpc.stream_stream_rpc_method_handler
+                if handler.request_streaming
+                else grpc.unary_stream_rpc_method_handler
+            )
+            return serve(
                 stream,
                 request_deserializer=handler.request_deserializer,
                 response_serializer=handler.response_serializer,

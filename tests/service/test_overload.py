@@ -160,6 +160,48 @@ def test_who_gives_up_leaves_no_trace() -> None:
         assert type(crowd.tasks["c1"].exception()) is UnavailableError
 
 
+def test_a_burst_may_wait_and_a_queue_that_stays_is_short() -> None:
+    now = [0.0]
+
+    @scenario(Admission(2, 20, max_wait_seconds=0.5, clock=lambda: now[0]))
+    async def play(crowd: Crowd) -> None:
+        admission = crowd.admission
+        for _ in range(50):  # Requests take 0.1 s here: 10 get their turn in the time allowed.
+            await crowd.come("a0")
+            now[0] += 0.1
+            await crowd.go("a0")
+        await crowd.come(*[f"b{n}" for n in range(20)])
+        assert (admission.room, admission.waiting, admission.crowded) == (20, 18, False)
+        now[0] += 1.0
+        assert (admission.room, admission.waiting, admission.crowded) == (10, 18, True)
+        await crowd.come("b30")
+        assert crowd.error("b30").expected == "at most 10 waiting"
+        with pytest.raises(OverloadedError, match="too many requests"):
+            admission.check_room("b")
+        admission.check_room("c")  # Who has fewer waiting displaces another.
+        assert admission.waiting == 18
+        for number in range(20):
+            now[0] += 0.1
+            await crowd.go(f"b{number}")
+        assert (admission.waiting, admission.room) == (0, 4)
+        now[0] += 1.0  # The burst is over when nobody waited for so long.
+        assert admission.room == 20
+
+
+def test_few_rounds_may_wait_however_long_they_take() -> None:
+    now = [0.0]
+
+    @scenario(Admission(2, 20, max_wait_seconds=0.05, clock=lambda: now[0]))
+    async def play(crowd: Crowd) -> None:
+        for _ in range(50):
+            await crowd.come("a0")
+            now[0] += 60
+            await crowd.go("a0")
+        await crowd.come("a1", "a2", "a3")
+        now[0] += 2
+        assert crowd.admission.room == 2
+
+
 # --- room to store --------------------------------------------------------------------------------
 
 

@@ -237,6 +237,23 @@ def test_large_uploads_are_adopted_and_forgotten(gated: tuple[GatedBackend, Serv
         assert sum(name in backend.forgotten for name in backend.adopted) == 1
 
 
+def refused_before_it_was_sent(address: str) -> grpc.StatusCode:
+    """What a call is told whose message does not come."""
+    never = threading.Event()
+
+    def messages() -> Iterator[bytes]:
+        never.wait()
+        yield b""
+
+    with grpc.insecure_channel(address) as channel:
+        call = channel.stream_unary("/gradmesh.v1.GradientService/Compute").future(messages(), timeout=30)
+        try:
+            code: grpc.StatusCode = call.code()
+        finally:
+            never.set()
+    return code
+
+
 def test_who_is_too_much_is_turned_away(gated: tuple[GatedBackend, Server]) -> None:
     backend, server = gated
     with connect(server.address, timeout=60) as session:
@@ -246,6 +263,7 @@ def test_who_is_too_much_is_turned_away(gated: tuple[GatedBackend, Server]) -> N
         assert session.info().requests_running == 2
         with pytest.raises(OverloadedError):
             session.run(chain_request(2))
+        assert refused_before_it_was_sent(server.address) == grpc.StatusCode.RESOURCE_EXHAUSTED
         open_gate(backend, server)
         for thread, results in working:
             thread.join()
