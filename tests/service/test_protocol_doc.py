@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sysconfig
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,9 @@ from typing import Any
 import pytest
 
 from gradmesh_server.config import Config
-from gradmesh_server.server import background
+from gradmesh_server.server import Server, background
+from gradmesh_server.tokens import make_token
+from tests.service.certificates import Authority
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "protocol.md"
@@ -81,15 +84,30 @@ def answers_as_said(example: Example, output: str) -> bool:
     return len(answers) == len(expected) and all(map(says, answers, expected))
 
 
+@pytest.fixture
+def secured(tmp_path: Path) -> Iterator[tuple[Server, dict[str, str]]]:
+    """A server with TLS and a token, and the environment of someone who may call it."""
+    authority = Authority(tmp_path)
+    pair = authority.issue("")
+    secret, line = make_token("stranger")
+    tokens = tmp_path / "tokens"
+    tokens.write_text(f"{line}\n")
+    config = Config(port=0, tls_cert=str(pair.cert), tls_key=str(pair.key), tokens=str(tokens))
+    with background(config) as server:
+        yield server, {"GRADMESH_TLS_CA": str(authority.file), "GRADMESH_TOKEN": secret}
+
+
 @needs_buf
-def test_every_example_answers_what_the_page_says() -> None:
+def test_every_example_answers_what_the_page_says(secured: tuple[Server, dict[str, str]]) -> None:
     """In order, on a server that knows nothing yet."""
     definitions, examples = read_page(PAGE.read_text())
     assert len(examples) >= 15
-    environment = {**os.environ, "PATH": f"{SCRIPTS}{os.pathsep}{os.environ['PATH']}"}
+    with_tls, credentials = secured
+    environment = {**os.environ, **credentials, "PATH": f"{SCRIPTS}{os.pathsep}{os.environ['PATH']}"}
     with background(Config(port=0)) as server:
         for example in examples:
             script = f"{definitions}\n{example.command}".replace("127.0.0.1:50051", server.address)
+            script = script.replace("127.0.0.1:50443", with_tls.address)
             done = subprocess.run(
                 ["bash", "-c", script], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60
             )
