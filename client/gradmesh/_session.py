@@ -92,10 +92,12 @@ class LocalSession:
 
     Args:
         capacity: number of programs kept.
+        threads: threads a large computation may run on, the caller's among them; None for one per core this
+            process may use. Results are the same with any number, to the last bit.
     """
 
-    def __init__(self, capacity: int = 256) -> None:
-        self._engine: Final = _Engine(capacity)
+    def __init__(self, capacity: int = 256, threads: int | None = None) -> None:
+        self._engine: Final = _Engine(capacity, threads)
 
     def run(self, request: Request) -> Result:
         """Evaluate; see Session.run."""

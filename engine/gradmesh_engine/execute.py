@@ -18,6 +18,7 @@ from gradmesh_engine.errors import GradmeshError, InternalError
 from gradmesh_engine.graph import TensorSpec
 from gradmesh_engine.ops import Primitive, Site, primitive_of
 from gradmesh_engine.plan.types import Plan, Slot, Stage
+from gradmesh_engine.threads import over_groups
 
 ALIGNMENT: Final = 64
 """Bytes; buffers start on cache lines."""
@@ -574,28 +575,39 @@ class StageRunner:
 def run_plan(
     plan: Plan,
     inputs: Sequence[np.ndarray],
-    runners: Sequence[StageRunner] | None = None,
+    runners: Sequence[Sequence[StageRunner]] | None = None,
     checkpoint: Callable[[], None] | None = None,
 ) -> list[np.ndarray]:
-    """Run a plan in this thread; returns its outputs, C-contiguous.
+    """Run a plan in this thread and, with several sets of runners, in others beside it; its outputs, C-contiguous.
 
     Args:
         plan: the plan.
         inputs: one C-contiguous array per input of the plan's graph.
-        runners: one per stage, kept between runs; new ones otherwise.
-        checkpoint: called before each stage and group; may raise to stop the run.
+        runners: for each thread one runner per stage, kept between runs; new ones, for one thread, otherwise.
+        checkpoint: called before each stage and, in this thread, each group; may raise to stop the run.
     """
     if runners is None:
-        runners = [StageRunner(plan, i) for i in range(len(plan.stages))]
+        runners = [[StageRunner(plan, i) for i in range(len(plan.stages))]]
     values: dict[int, np.ndarray] = dict(enumerate(inputs))
-    for stage, runner in zip(plan.stages, runners, strict=True):
+    for stage in plan.stages:
         if checkpoint is not None:
             checkpoint()
-        values.update(runner.run_whole(values))
+        values.update(runners[0][stage.index].run_whole(values))
         if stage.body:
             assert plan.split is not None
             into = {slot.value: empty(plan.graph.specs[slot.value]) for slot in stage.stores}
-            result = runner.run_groups(0, plan.split.groups, values, into, checkpoint)
-            values.update(result.stores)
-            values.update(finish(plan, stage.index, result.partials))
+
+            def worker(
+                mine: Sequence[StageRunner], stage: Stage = stage, into: Mapping[int, np.ndarray] = into
+            ) -> Callable[[int, int], list[Subtree]]:
+                check = checkpoint if mine is runners[0] else None
+                run = mine[stage.index].run_groups
+                return lambda first, stop: run(first, stop, values, into, check).partials
+
+            if len(runners) > 1:
+                partials = over_groups(plan.split.groups, [worker(mine) for mine in runners])
+            else:
+                partials = worker(runners[0])(0, plan.split.groups)
+            values.update(into)
+            values.update(finish(plan, stage.index, partials))
     return [dense(values[v]) for v in plan.graph.outputs]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from time import perf_counter
 
+from gradmesh_engine.errors import InvalidRequestError
 from gradmesh_engine.plan import plan_text
 from gradmesh_engine.program import ProgramCache, arrays_of
 from gradmesh_engine.session import Request, Result, Stats
+from gradmesh_engine.threads import available
 
 
 class LocalSession:
@@ -14,10 +16,15 @@ class LocalSession:
 
     Args:
         capacity: number of programs kept.
+        threads: threads a large request may run on, the caller's among them; None for one per core this process
+            may use. The result is the same with any number.
     """
 
-    def __init__(self, capacity: int = 256) -> None:
+    def __init__(self, capacity: int = 256, threads: int | None = None) -> None:
+        if threads is not None and threads < 1:
+            raise InvalidRequestError("a session needs a thread", expected="threads of 1 or more", got=str(threads))
         self._programs = ProgramCache(capacity)
+        self._threads = threads
 
     def run(self, request: Request) -> Result:
         """Evaluate; see Session.run."""
@@ -25,7 +32,8 @@ class LocalSession:
         program, outcome = self._programs.get(request.graph, request.query)
         arrays = arrays_of(program, request)
         planned = perf_counter()
-        result = program.split_result(program.run(arrays))
+        threads = self._threads or available()
+        result = program.split_result(program.run(arrays, threads=threads))
         done = perf_counter()
         plan = program.plan
         split = plan.split
@@ -35,6 +43,7 @@ class LocalSession:
             stages=len(plan.stages),
             blocks=1 if split is None else split.blocks,
             groups=1 if split is None else split.groups,
+            workers=min(threads, plan.parallel),
             seconds={"plan": planned - begin, "run": done - planned},
             peak_bytes=plan.peak_bytes,
             flops=plan.flops,
@@ -44,7 +53,8 @@ class LocalSession:
     def explain(self, request: Request) -> str:
         """The plan as text; see Session.explain."""
         program, _ = self._programs.get(request.graph, request.query)
-        return plan_text(program.plan) + "\nruns in process, one thread"
+        threads = min(self._threads or available(), program.plan.parallel)
+        return plan_text(program.plan) + f"\nruns in process, {'one thread' if threads == 1 else f'{threads} threads'}"
 
     def close(self) -> None:
         """Drop the programs. Idempotent."""

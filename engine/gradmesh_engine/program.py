@@ -52,24 +52,30 @@ class Program:
     connected: tuple[bool, ...]
     _idle: list[list[StageRunner]] = field(default_factory=list, repr=False, compare=False)
 
-    def run(self, arrays: Sequence[np.ndarray], checkpoint: Callable[[], None] | None = None) -> list[np.ndarray]:
-        """Run in this thread.
+    def run(
+        self, arrays: Sequence[np.ndarray], checkpoint: Callable[[], None] | None = None, threads: int = 1
+    ) -> list[np.ndarray]:
+        """Run in this thread and up to `threads` - 1 others; the result is the same with any number.
 
         Args:
             arrays: the graph's inputs, then the given cotangents; C-contiguous.
             checkpoint: called now and then; may raise to stop the run.
+            threads: threads that may take part; only large plans use more than one.
 
         Returns:
             the graph's outputs, then the connected gradients.
         """
-        try:
-            runners = self._idle.pop()
-        except IndexError:
-            runners = [StageRunner(self.plan, i) for i in range(len(self.plan.stages))]
+        runners = [self._runners() for _ in range(min(threads, self.plan.parallel))]
         with single_threaded() if self.plan.uses_blas else nullcontext():
             outputs = run_plan(self.plan, arrays, runners, checkpoint)
-        self._idle.append(runners)
+        self._idle.extend(runners)
         return outputs
+
+    def _runners(self) -> list[StageRunner]:
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return [StageRunner(self.plan, i) for i in range(len(self.plan.stages))]
 
     def split_result(self, outputs: Sequence[np.ndarray]) -> Result:
         """Sort what a run returned into outputs and gradients."""

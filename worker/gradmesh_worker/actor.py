@@ -219,7 +219,7 @@ def _run_plan(
     plan = loaded.plan
     nothing = np.empty(0)  # inputs that no node reads are not sent
     inputs = [values.get(v, nothing) for v in range(len(plan.graph.inputs))]
-    outputs = run_plan(plan, inputs, loaded.runners, checkpoint)
+    outputs = run_plan(plan, inputs, [loaded.runners], checkpoint)
     found = dict(zip(plan.graph.outputs, outputs, strict=True))
     return [tuple(found[v] for v in part) for part in call.parts]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from gradmesh_engine.errors import ShapeError
 from gradmesh_engine.graph import Graph, TensorSpec
 from gradmesh_engine.ops import primitive_of
 from gradmesh_engine.plan.axes import candidate_axes, factors_of
@@ -53,7 +54,7 @@ def plan(graph: Graph) -> Plan:
             cost = _cost(graph, tried, sizes, fits, times, moved)
             if cost < best_cost:
                 best, best_cost, split = tried, cost, sizes
-    return Plan(graph, split, best.dims, best.stages, flops, _peak(graph, best, split), touched)
+    return Plan(graph, split, best.dims, best.stages, flops, work, _peak(graph, best, split), touched)
 
 
 def _node_costs(graph: Graph) -> tuple[list[float], list[float]]:
@@ -86,12 +87,33 @@ def _cost(graph: Graph, tried: Cut, split: Split | None, fits: bool, costs: list
         for index in stage.whole:
             total += costs[index] + MEMORY_COST * moved[index]
         for index in stage.body:
-            blocked += costs[index] + per_byte * moved[index]
+            blocked += _blocked_time(graph, tried, split, index, costs[index]) + per_byte * moved[index]
         for slot in (*stage.reads, *stage.stores):
             blocked += _traffic(graph.specs[slot.value], slot, split)
     if split is not None and split.groups < FEW_GROUPS:
         blocked *= 1.5
     return total + blocked
+
+
+def _blocked_time(graph: Graph, tried: Cut, split: Split | None, index: int, whole: float) -> float:
+    """The time of all of a node's blocks: a product of matrices is slow where its blocks are narrow."""
+    node = graph.nodes[index]
+    op = primitive_of(node.op)
+    if split is None or op.time is None:
+        return whole
+
+    def block(value: int) -> TensorSpec:
+        spec, dim = graph.specs[value], tried.dims[value]
+        if dim is None:
+            return spec
+        rows = split.block * (spec.shape[dim] // split.length)
+        return TensorSpec((*spec.shape[:dim], rows, *spec.shape[dim + 1 :]), spec.dtype)
+
+    try:
+        one = op.time(tuple(map(block, node.inputs)), block(graph.first_values[index]), dict(node.attrs))
+    except ShapeError:  # an operand is read by another dim than it has on the axis
+        return whole
+    return one * split.length / split.block
 
 
 def _traffic(spec: TensorSpec, slot: Slot, split: Split | None) -> float:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Final
 
 from gradmesh_engine.graph import Graph, TensorSpec
+
+THREAD_WORK: Final = 4e6
+"""Adds' worth of time, about half a millisecond, that a thread should find to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +102,7 @@ class Plan:
         dims: for each value its dim along the split axis, or None.
         stages: in order; the last may have an empty body.
         flops: floating point operations, in adds.
+        work: time of all nodes, in that of an add of two elements in cache.
         peak_bytes: planned bytes beyond inputs and outputs, for one range at a time.
         touched_bytes: bytes all nodes read and write, each counted once.
     """
@@ -107,6 +112,7 @@ class Plan:
     dims: tuple[int | None, ...]
     stages: tuple[Stage, ...]
     flops: float
+    work: float
     peak_bytes: int
     touched_bytes: int
 
@@ -121,6 +127,12 @@ class Plan:
     def uses_blas(self) -> bool:
         """Whether it may call BLAS on anything a BLAS library would use several threads for."""
         return self.touched_bytes > 1 << 18 or any(node.op == "contract" for node in self.graph.nodes)
+
+    @cached_property
+    def parallel(self) -> int:
+        """Threads worth starting: one each for so much work that they are soon made up for."""
+        groups = 1 if self.split is None else self.split.groups
+        return max(1, min(groups, int(self.work / THREAD_WORK)))
 
     @cached_property
     def output_bytes(self) -> int:
