@@ -29,6 +29,11 @@ class Digests:
     def __len__(self) -> int:
         return len(self._known)
 
+    def known(self, array: np.ndarray) -> bool:
+        """Whether `of` need not hash."""
+        found = self._known.get(id(array))
+        return found is not None and found[0]() is array
+
     def of(self, array: np.ndarray) -> bytes:
         """The digest of an array's dtype, shape and content."""
         key = id(array)
@@ -59,27 +64,45 @@ def upload_parts(array: np.ndarray, digest: bytes, advance: Callable[[int], None
         advance(len(chunk))
 
 
+class Receiver:
+    """Takes the messages of a download, of the spec its reply announced. Final."""
+
+    def __init__(self, spec: TensorSpec) -> None:
+        self._spec = spec
+        self._buffer = np.empty(spec.nbytes, np.uint8)
+        self._position = -1
+
+    def take(self, part: pb.DownloadResponse) -> None:
+        """The next message. Raises InternalError for one that was not announced."""
+        spec = self._spec
+        if self._position < 0:
+            if part.WhichOneof("part") != "header" or _codec.decode_spec(part.header.spec) != spec:
+                raise InternalError("a download does not begin with the header of the result", expected=str(spec))
+            self._position = 0
+            return
+        chunk = part.chunk
+        stop = self._position + len(chunk)
+        if stop > spec.nbytes:
+            raise InternalError("a download is longer than announced", expected=f"{spec.nbytes} bytes")
+        self._buffer[self._position : stop] = np.frombuffer(chunk, np.uint8)
+        self._position = stop
+
+    def finish(self) -> np.ndarray:
+        """The read-only array. Raises InternalError when something is missing."""
+        spec = self._spec
+        if self._position != spec.nbytes:
+            got = f"{max(self._position, 0)} bytes"
+            raise InternalError("a download ended early", expected=f"{spec.nbytes} bytes", got=got)
+        return _codec.array_over(self._buffer, spec)
+
+
 def receive(parts: Iterable[pb.DownloadResponse], spec: TensorSpec) -> np.ndarray:
     """The read-only array a download brings, of the spec its reply announced.
 
     Raises:
         InternalError: what comes is not what was announced.
     """
-    buffer = np.empty(spec.nbytes, np.uint8)
-    position = -1
+    receiver = Receiver(spec)
     for part in parts:
-        if position < 0:
-            header = part.header
-            if part.WhichOneof("part") != "header" or _codec.decode_spec(header.spec) != spec:
-                raise InternalError("a download does not begin with the header of the result", expected=str(spec))
-            position = 0
-            continue
-        chunk = part.chunk
-        stop = position + len(chunk)
-        if stop > spec.nbytes:
-            raise InternalError("a download is longer than announced", expected=f"{spec.nbytes} bytes")
-        buffer[position:stop] = np.frombuffer(chunk, np.uint8)
-        position = stop
-    if position != spec.nbytes:
-        raise InternalError("a download ended early", expected=f"{spec.nbytes} bytes", got=f"{max(position, 0)} bytes")
-    return _codec.array_over(buffer, spec)
+        receiver.take(part)
+    return receiver.finish()

@@ -6,13 +6,16 @@ import ipaddress
 import os
 import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import grpc
 
 from gradmesh._options import TLS, Keepalive
+from gradmesh.v1 import blob_service_pb2_grpc as blob_grpc
+from gradmesh.v1 import gradient_service_pb2_grpc as pb_grpc
 from gradmesh_engine.errors import InvalidRequestError, UnauthenticatedError
 
 MAX_MESSAGE_BYTES: Final = 64 << 20
@@ -35,6 +38,44 @@ def channel_options(keepalive: Keepalive, tls: TLS | None) -> list[tuple[str, An
         ("grpc.use_local_subchannel_pool", 1),
         *([("grpc.ssl_target_name_override", tls.server_name)] if tls is not None and tls.server_name else []),
     ]
+
+
+@dataclass(slots=True)
+class Connection:
+    """A channel and its methods by name. Final."""
+
+    channel: Any
+    methods: dict[str, Callable[..., Any]]
+
+
+def connection(kind: Any, address: str, keepalive: Keepalive, tls: TLS | None) -> Connection:
+    """Open a channel to an address; it connects when it is first used.
+
+    Args:
+        kind: `grpc`, or `grpc.aio` inside a running event loop.
+        address: "host:port".
+        keepalive: how a dead connection is noticed.
+        tls: None for a plain connection.
+
+    Raises InvalidRequestError for files that cannot be read.
+    """
+    options = channel_options(keepalive, tls)
+    if tls is None:
+        channel = kind.insecure_channel(address, options=options)
+    else:
+        channel = kind.secure_channel(address, credentials(tls), options=options)
+    gradients, blobs = pb_grpc.GradientServiceStub(channel), blob_grpc.BlobServiceStub(channel)
+    methods = {
+        # From bytes to bytes: whoever calls wants to know how many.
+        "Compute": channel.unary_unary("/gradmesh.v1.GradientService/Compute"),
+        "Explain": gradients.Explain,
+        "GetServerInfo": gradients.GetServerInfo,
+        "ListOps": gradients.ListOps,
+        "FindMissing": blobs.FindMissing,
+        "Upload": blobs.Upload,
+        "Download": blobs.Download,
+    }
+    return Connection(channel, methods)
 
 
 def credentials(tls: TLS) -> grpc.ChannelCredentials:

@@ -76,19 +76,22 @@ class _Wire:
         self._session = session
         self._budget = budget
 
+    def _call(self, method: str, message: Any) -> Any:
+        conversation = self._session._conversation
+        methods = self._session.connection(conversation.addresses.current).methods
+        return methods[method](message, timeout=self._budget.left(), metadata=conversation.metadata())
+
     def compute(self, request: pb.ComputeRequest) -> pb.ComputeResponse:
-        return self._session._gradients.Compute(request, **self._session._with(self._budget))
+        return pb.ComputeResponse.FromString(self._call("Compute", request.SerializeToString()))
 
     def find_missing(self, digest: bytes) -> bool:
-        request = blob_pb.FindMissingRequest(digests=[digest])
-        return bool(self._session._blobs.FindMissing(request, **self._session._with(self._budget)).missing)
+        return bool(self._call("FindMissing", blob_pb.FindMissingRequest(digests=[digest])).missing)
 
     def upload(self, parts: Iterator[blob_pb.UploadRequest]) -> None:
-        self._session._blobs.Upload(parts, **self._session._with(self._budget))
+        self._call("Upload", parts)
 
     def download(self, handle: bytes) -> bytes:
-        request = blob_pb.DownloadRequest(handle=handle)
-        parts = self._session._blobs.Download(request, **self._session._with(self._budget))
+        parts = self._call("Download", blob_pb.DownloadRequest(handle=handle))
         return b"".join(part.chunk for part in parts)
 
     def error(self, failure: grpc.RpcError) -> GradmeshError:

@@ -95,13 +95,15 @@ def test_a_blob_the_server_dropped_is_sent_again() -> None:
 def test_a_result_nobody_fetches_is_dropped() -> None:
     from gradmesh import _codec
     from gradmesh.v1 import gradient_service_pb2 as pb
+    from gradmesh.v1 import gradient_service_pb2_grpc as pb_grpc
     from tests.service.graphs import until
 
     with background(Config(port=0, handle_ttl_seconds=0.2)) as server, connect(server.address) as session:
         request = chain_request(MIB)
         message = pb.ComputeRequest(graph=_codec.encode_graph(request.graph), inline_result_bytes=1)
         message.inputs.extend(map(_codec.encode_array, request.inputs))
-        reply = session._gradients.Compute(message, timeout=30)
+        with grpc.insecure_channel(server.address) as channel:
+            reply = pb_grpc.GradientServiceStub(channel).Compute(message, timeout=30)
         assert [len(tensor.handle) for tensor in reply.outputs] == [16, 16]
         assert session.info().stored_blobs == 2
         until(lambda: session.info().stored_blobs == 0)

@@ -21,6 +21,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from gradmesh import _codec
+from gradmesh._conversation import Fetch
 from gradmesh._options import Budget, Retry, Timeout
 from gradmesh._remote import INLINE_BYTES, connect
 from gradmesh.v1 import gradient_service_pb2 as pb
@@ -398,10 +399,11 @@ def test_a_server_that_goes_away_and_comes_back() -> None:
 
 
 def connect_lazily(address: str):  # type: ignore[no-untyped-def]
+    from gradmesh._conversation import Conversation
     from gradmesh._options import Keepalive
     from gradmesh._remote import RemoteSession
 
-    return RemoteSession(address, Timeout(10), ONCE, Keepalive(), progress=False, grad_fns=False)
+    return RemoteSession(Conversation(address, Timeout(10), ONCE, Keepalive(), False, False, None, "", threading.Event))
 
 
 def test_a_draining_server_finishes_what_it_has(gated: tuple[GatedBackend, Server]) -> None:
@@ -432,18 +434,18 @@ def test_a_draining_server_waits_for_results_to_be_fetched(gated: tuple[GatedBac
     with connect(server.address, timeout=60, retry=ONCE) as session:
         request = chain_request(INLINE_BYTES // 2, wrt=(0,))
         expected = session.run(request)
-        fetch = session._tensor
+        fetch = session._takers[Fetch]
         stopping: list[Future[None]] = []
 
-        def slowly(tensor, budget, moved):  # type: ignore[no-untyped-def]
+        def slowly(step):  # type: ignore[no-untyped-def]
             """The server is told to stop between its reply and the download."""
             if not stopping:
                 assert server.loop is not None
                 stopping.append(asyncio.run_coroutine_threadsafe(server.stop(30), server.loop))
                 until(lambda: session.info().draining)
-            return fetch(tensor, budget, moved)
+            return fetch(step)
 
-        session._tensor = slowly  # type: ignore[method-assign]
+        session._takers[Fetch] = slowly
         got = session.run(request)
         assert equal_bits(got.gradients[0], expected.gradients[0])
         stopping[0].result(30)
