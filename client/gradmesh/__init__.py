@@ -4,6 +4,7 @@ Tensors record what is done with them; reading one evaluates it, in this process
 """
 
 # ruff: noqa: E402, F403, I001
+from importlib import import_module
 from math import e, inf, nan, pi
 from typing import TYPE_CHECKING, Any
 
@@ -163,6 +164,7 @@ from gradmesh import signal, special
 from gradmesh_engine import errors
 
 if TYPE_CHECKING:
+    from gradmesh import aio
     from gradmesh._remote import RemoteSession, connect
 
 __version__ = "0.1.0"
@@ -174,6 +176,8 @@ def __getattr__(name: str) -> Any:
         from gradmesh import _remote
 
         return getattr(_remote, name)
+    if name == "aio":
+        return import_module("gradmesh.aio")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
@@ -191,6 +195,7 @@ __all__ = [
     "__version__",
     "adaptive_avg_pool1d",
     "alpha_dropout",
+    "aio",
     "arange",
     "as_tensor",
     "autograd",

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gradmesh import _client_backward, _evaluate, _tensor, _views
+from gradmesh import _ahead, _client_backward, _tensor, _views
+from gradmesh._evaluate import TURN, Asking, Issue, StateFailure, evaluating, requesting
 from gradmesh._explore import Exploration, Remains
 from gradmesh._gather import Gathering
 from gradmesh._leaf import Leaf
 from gradmesh._modes import STATE
-from gradmesh._value import Value, emit, known, user_line
+from gradmesh._state import EVERYTHING, Along, is_kept
+from gradmesh._value import Made, Value, emit, known, user_line
 from gradmesh_engine import dtypes
 from gradmesh_engine.errors import (
     AttributeTypeError,
@@ -38,8 +41,9 @@ def backward(
     retain_graph: bool | None,
     create_graph: bool,
     inputs: Any,
-) -> None:
-    """See Tensor.backward and autograd.backward."""
+    along: Along = EVERYTHING,
+) -> Asking[None]:
+    """See Tensor.backward and autograd.backward. Tensors change at the end, all of them or none."""
     roots, seeds = _seeded(tensors, cotangents)
     retain = create_graph if retain_graph is None else retain_graph
     exploration = Exploration(roots)
@@ -49,12 +53,23 @@ def backward(
         wrt = _given_inputs(inputs)
         exploration.restrict(wrt)
     exploration.check()
-    if create_graph or exploration.needs_client:
-        gradients = _client_backward.differentiate(roots, seeds, exploration, wrt, create_graph)
-    else:
-        gradients = _request(roots, seeds, exploration, wrt, retain, True)
-    if not retain:
-        exploration.free()
+    yield Issue(wrt, exploration.retained)
+    attempt = _Pass(roots, seeds, exploration, wrt, retain, create_graph, True, along)
+    with attempt:
+        gradients = yield from attempt.gradients()
+        late = []
+        for index, (value, gradient) in enumerate(zip(wrt, gradients, strict=True)):
+            if gradient is not None and value.meta.__class__ is Leaf:
+                if value.meta.hooks:
+                    gradient = _client_backward.run_hooks(value.meta.hooks, gradient, create_graph)
+                    gradients[index] = gradient
+                    late.append(gradient)
+                if value.meta.grad is not None and value.meta.grad.value.data is None:
+                    late.append(value.meta.grad.value)
+        if late and not create_graph:
+            yield from evaluating(late, along)
+        yield TURN
+    attempt.finish()
     pending = []
     for value, gradient in zip(wrt, gradients, strict=True):
         if gradient is not None:
@@ -62,7 +77,7 @@ def backward(
             if accumulated is not None and accumulated.data is None:
                 pending.append(accumulated)
     if pending and not create_graph:
-        _evaluate.evaluate([*pending, *[root for root in roots if root.spec.nbytes <= _KEPT_BYTES]])
+        yield from evaluating(pending, along)
 
 
 def grad(
@@ -71,9 +86,16 @@ def grad(
     cotangents: Sequence[Tensor | None] | None,
     retain_graph: bool | None,
     create_graph: bool,
-    allow_unused: bool,
-) -> list[Tensor | None]:
+    allow_unused: bool | None,
+    materialize_grads: bool,
+    along: Along = EVERYTHING,
+) -> Asking[tuple[Tensor, ...]]:
     """See autograd.grad."""
+    if materialize_grads and allow_unused is False:
+        raise AutogradError(
+            "Expected allow_unused to be True or not passed when materialize_grads=True, but got: allow_unused=False.",
+            source=user_line(),
+        )
     roots, seeds = _seeded(outputs, cotangents)
     retain = create_graph if retain_graph is None else retain_graph
     wrt = []
@@ -85,26 +107,201 @@ def grad(
     exploration = Exploration(roots)
     exploration.restrict(wrt)
     exploration.check()
-    gradients: list[Value | None]
-    if create_graph or exploration.needs_client:
-        gradients = _client_backward.differentiate(roots, seeds, exploration, wrt, create_graph)
-        if not create_graph:
-            _evaluate.evaluate([g for g in gradients if g is not None])
-    else:
-        gradients = _request(roots, seeds, exploration, wrt, retain, False)
-    if not retain:
-        exploration.free()
+    if exploration.retained:
+        yield Issue((), exploration.retained)
+    attempt = _Pass(roots, seeds, exploration, wrt, retain, create_graph, not along.reads, along)
+    with attempt:
+        gradients = yield from attempt.gradients()
+        if exploration.retained:
+            yield TURN
+    attempt.finish()
+    found: list[Tensor | None] = [None if gradient is None else _tensor.Tensor(gradient) for gradient in gradients]
     for index, gradient in enumerate(gradients):
-        if gradient is None and not allow_unused:
+        if gradient is not None:
+            continue
+        if materialize_grads:
+            found[index] = _tensor.Tensor(known(np.zeros(wrt[index].spec.shape, wrt[index].spec.dtype)))
+        elif not allow_unused:
             raise AutogradError(
                 f"The differentiated Tensor at index {index} appears to not have been used in the graph. Set "
                 "allow_unused=True if this is the desired behavior.",
                 source=user_line(),
             )
-    return [None if g is None else _tensor.Tensor(g) for g in gradients]
+    return tuple(found)  # type: ignore[arg-type]
+
+
+class _Pass:
+    """One pass over a graph, which is used up from the beginning on, unless the pass fails. Final.
+
+    Whoever else asks for the same graph meanwhile is told so, as if the pass were over.
+    """
+
+    def __init__(
+        self,
+        roots: Sequence[Value],
+        seeds: Sequence[Value | None],
+        exploration: Exploration,
+        wrt: Sequence[Value],
+        retain: bool,
+        create_graph: bool,
+        keep: bool,
+        along: Along,
+    ) -> None:
+        self._roots = roots
+        self._seeds = seeds
+        self._exploration = exploration
+        self._wrt = wrt
+        self._retain = retain
+        self._create_graph = create_graph
+        self._keep = keep
+        self._along = along
+        self._before: list[tuple[Leaf, Tensor | None]] = []
+        if exploration.retained:
+            self._before = [(leaf, leaf.grad) for leaf in map(_retaining, exploration.retained) if leaf is not None]
+        self._used: list[Made] = []
+        self._done: Callable[[], None] = _nothing
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:
+            for made in self._used:
+                made.freed = False
+            for leaf, grad in self._before:
+                leaf.grad = grad
+
+    def finish(self) -> None:
+        """Change what the pass changes besides the gradients it was asked for."""
+        self._done()
+
+    def gradients(self) -> Asking[list[Value | None]]:
+        """The gradient of each of `wrt`; evaluated, unless they have a graph of their own."""
+        if not self._create_graph and not self._exploration.needs_client:
+            self._use_up()
+            return (yield from self._request())
+        gradients = _client_backward.differentiate(
+            self._roots, self._seeds, self._exploration, self._wrt, self._create_graph
+        )
+        self._use_up()
+        if not self._create_graph:
+            kept = [leaf.grad.value for leaf, _ in self._before if leaf.grad is not None]
+            small = [root for root in self._roots if self._keep and root.spec.nbytes <= _KEPT_BYTES]
+            yield from evaluating([*[g for g in gradients if g is not None], *kept, *small], self._along)
+        return gradients
+
+    def _use_up(self) -> None:
+        if not self._retain:
+            self._used = self._exploration.free()
+
+    def _request(self) -> Asking[list[Value | None]]:
+        exploration, roots, retain, along = self._exploration, self._roots, self._retain, self._along
+        groups = [exploration.same(value) for value in self._wrt]
+        asked = dict.fromkeys([*[value for group in groups for value in group], *exploration.retained])
+        reached = [value for value in asked if value in exploration.tracked]
+        if not reached:
+            return [None] * len(self._wrt)
+        known_root = len(roots) == 1 and self._seeds[0] is None and roots[0].data is not None
+        plain = along.reads and known_root and not exploration.retained
+        run = _ahead.taken(roots[0], reached) if plain else None
+        if run is None:
+            if plain and all(value.meta.__class__ is Leaf for value in reached):
+                _ahead.followed(roots[0])
+            given = [seed for seed in self._seeds if seed is not None]
+            if given:
+                yield from evaluating(given, along)
+            cotangents = tuple([seed.data for seed in given if seed.data is not None])
+            run = yield from _running(roots, self._seeds, exploration, reached, cotangents, self._keep, along)
+        remains, found = run
+
+        def done() -> None:
+            _keep_retained(exploration.retained, [found.get(value) for value in exploration.retained])
+            if not retain:
+                exploration.strip(roots, remains)
+
+        self._done = done
+        totals = []
+        for group in groups:
+            totals.append(_total([g for g in [found.get(value) for value in group] if g is not None]))
+        return totals
+
+
+def along(root: Value, policy: Along) -> Asking[bool]:
+    """Evaluate a value together with the gradients of its leaves; False, and nothing done, where that cannot be."""
+    if root.spec.size != 1 or not dtypes.is_differentiable(root.spec.dtype) or dtypes.is_complex(root.spec.dtype):
+        return False
+    exploration = Exploration([root])
+    if exploration.needs_client or exploration.retained:
+        return False
+    try:
+        exploration.check()
+    except AutogradError:
+        return False  # to be raised by a backward pass, not by a read
+    leaves = [value for group in map(exploration.same, exploration.distinct_leaves()) for value in group]
+    reached = [value for value in dict.fromkeys(leaves) if value in exploration.tracked]
+    if not reached:
+        return False
+    run = yield from _running([root], [None], exploration, reached, (), True, policy)
+    if root.data is None:
+        return False
+    _ahead.keep(root, run)
+    return True
+
+
+def _running(
+    roots: Sequence[Value],
+    seeds: Sequence[Value | None],
+    exploration: Exploration,
+    reached: Sequence[Value],
+    cotangents: tuple[np.ndarray, ...],
+    keep: bool,
+    along: Along,
+) -> Asking[_ahead.Run]:
+    """The gradients of `reached`, in one request."""
+
+    def request(with_state: bool) -> Asking[tuple[Gathering, Graph, Result]]:
+        gathering, pairs, query = joint(roots, seeds, exploration, reached, keep)
+        state = along.choose(gathering, roots) if with_state else []
+        pairs += [(value, gathering.add(value)) for value in state]
+        graph, result = yield from requesting(gathering, pairs, query(), along, cotangents, state)
+        return gathering, graph, result
+
+    try:
+        gathering, graph, result = yield from request(True)
+    except StateFailure as failure:
+        # The gradient must not fail for what was not asked for.
+        along.forget(failure.state)
+        gathering, graph, result = yield from request(False)
+    found = {value: None if g is None else known(g) for value, g in zip(reached, result.gradients, strict=True)}
+    return Remains.of(roots, gathering, graph), found
+
+
+def _nothing() -> None:
+    pass
+
+
+def _retaining(value: Value) -> Leaf | None:
+    """What keeps the gradient of a computed tensor that retains it."""
+    made = value.node if value.node is not None else value
+    tensor = made.hooks.retain[value.index]()
+    return None if tensor is None else tensor._leaf()
 
 
 # --- what is asked --------------------------------------------------------------------------------
+
+
+def several(tensors: Tensor | Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """One tensor or a sequence of them, as a tuple."""
+    return (tensors,) if isinstance(tensors, _tensor.Tensor) else tuple(tensors)
+
+
+def cotangents_of(given: Tensor | Sequence[Tensor | None] | None) -> tuple[Tensor | None, ...] | None:
+    """One cotangent, a sequence, or none at all, as a tuple or None."""
+    if given is None:
+        return None
+    return (given,) if isinstance(given, _tensor.Tensor) else tuple(given)
 
 
 def _seeded(
@@ -210,7 +407,7 @@ def joint(
     pairs = [
         (root, number)
         for root, number in zip(roots, of, strict=True)
-        if root.data is None and root.spec.nbytes <= _KEPT_BYTES and (keep or _evaluate.is_kept(root))
+        if root.data is None and root.spec.nbytes <= _KEPT_BYTES and (keep or is_kept(root))
     ]
     numbers = [gathering.add(value) for value in wrt]
     given = tuple([seed is not None for seed in seeds])
@@ -222,89 +419,6 @@ def joint(
     return gathering, pairs, query
 
 
-def _request(
-    roots: Sequence[Value],
-    seeds: Sequence[Value | None],
-    exploration: Exploration,
-    wrt: Sequence[Value],
-    retain: bool,
-    keep: bool,
-) -> list[Value | None]:
-    """The gradients of `wrt`; with `keep`, small roots get their content along."""
-    groups = [exploration.same(value) for value in wrt]
-    asked = dict.fromkeys([*[value for group in groups for value in group], *exploration.retained])
-    reached = [value for value in asked if value in exploration.tracked]
-    if not reached:
-        return [None] * len(wrt)
-    plain = len(roots) == 1 and seeds[0] is None and not exploration.retained
-    done = _evaluate.taken_ahead(roots[0], reached) if plain and roots[0].data is not None else None
-    if done is None:
-        if plain and roots[0].data is not None and all(value.meta.__class__ is Leaf for value in reached):
-            _evaluate.followed(roots[0])
-        given = [seed for seed in seeds if seed is not None]
-        _evaluate.evaluate(given)
-        cotangents = tuple([seed.data for seed in given if seed.data is not None])
-        done = _run(roots, seeds, exploration, reached, cotangents, keep)
-    remains, found = done
-    _keep_retained(exploration.retained, [found.get(value) for value in exploration.retained])
-    if not retain:
-        exploration.strip(roots, remains)
-    totals = []
-    for group in groups:
-        totals.append(_total([g for g in [found.get(value) for value in group] if g is not None]))
-    return totals
-
-
-def ahead(root: Value) -> tuple[Remains, dict[Value, Value | None]] | None:
-    """Evaluate a value together with the gradients of its leaves; None, and nothing done, where that cannot be."""
-    if root.spec.size != 1 or not dtypes.is_differentiable(root.spec.dtype) or dtypes.is_complex(root.spec.dtype):
-        return None
-    exploration = Exploration([root])
-    if exploration.needs_client or exploration.retained:
-        return None
-    try:
-        exploration.check()
-    except AutogradError:
-        return None  # to be raised by a backward pass, not by a read
-    leaves = [value for group in map(exploration.same, exploration.distinct_leaves()) for value in group]
-    reached = [value for value in dict.fromkeys(leaves) if value in exploration.tracked]
-    return _run([root], [None], exploration, reached, (), True) if reached else None
-
-
-def _run(
-    roots: Sequence[Value],
-    seeds: Sequence[Value | None],
-    exploration: Exploration,
-    reached: Sequence[Value],
-    cotangents: tuple[np.ndarray, ...],
-    keep: bool,
-) -> tuple[Remains, dict[Value, Value | None]]:
-    try:
-        gathering, graph, result = _joint_run(roots, seeds, exploration, reached, cotangents, keep, True)
-    except _evaluate.StateFailure as failure:
-        # The gradient must not fail for what was not asked for.
-        _evaluate.forget(failure.state)
-        gathering, graph, result = _joint_run(roots, seeds, exploration, reached, cotangents, keep, False)
-    found = {value: None if g is None else known(g) for value, g in zip(reached, result.gradients, strict=True)}
-    return Remains.of(roots, gathering, graph), found
-
-
-def _joint_run(
-    roots: Sequence[Value],
-    seeds: Sequence[Value | None],
-    exploration: Exploration,
-    wrt: Sequence[Value],
-    cotangents: tuple[np.ndarray, ...],
-    keep: bool,
-    with_state: bool,
-) -> tuple[Gathering, Graph, Result]:
-    gathering, pairs, query = joint(roots, seeds, exploration, wrt, keep)
-    _evaluate.learn(gathering, roots)
-    state = [value for value in _evaluate.pending_state() if value not in roots] if with_state else []
-    pairs += [(value, gathering.add(value)) for value in state]
-    return gathering, *_evaluate.run(gathering, pairs, query(), cotangents, state)
-
-
 def _total(parts: Sequence[Value]) -> Value | None:
     if len(parts) < 2:
         return parts[0] if parts else None
@@ -314,10 +428,8 @@ def _total(parts: Sequence[Value]) -> Value | None:
 
 def _keep_retained(retained: Sequence[Value], gradients: Sequence[Value | None]) -> None:
     for value, gradient in zip(retained, gradients, strict=True):
-        made = value.node if value.node is not None else value
-        tensor = made.hooks.retain[value.index]()
-        if tensor is not None and gradient is not None:
-            leaf = tensor._leaf()
+        leaf = _retaining(value)
+        if leaf is not None and gradient is not None:
             if leaf.grad is None:
                 leaf.grad = _tensor.Tensor(gradient)
             else:
@@ -328,11 +440,9 @@ def _keep_retained(retained: Sequence[Value], gradients: Sequence[Value | None])
 
 
 def _accumulate(value: Value, gradient: Value, create_graph: bool) -> Value | None:
-    """Add to the `.grad` of the tensor behind a value; returns what it now holds."""
+    """Add to the `.grad` of the tensor behind a value, whose hooks were called; returns what it now holds."""
     if value.meta.__class__ is Leaf:
         leaf: Leaf = value.meta
-        if leaf.hooks:
-            gradient = _client_backward.run_hooks(leaf.hooks, gradient, create_graph)
     else:
         target = _holder(value)
         if target is None:

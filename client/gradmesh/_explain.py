@@ -22,6 +22,12 @@ def explain(tensor: Tensor) -> str:
 
     Example: `print(gm.explain(loss))`
     """
+    request = asked_of(tensor)
+    return request if isinstance(request, str) else current_session().explain(request)
+
+
+def asked_of(tensor: Tensor) -> Request | str:
+    """The request that computes a tensor and its gradients, or why there is nothing to compute."""
     if not isinstance(tensor, Tensor):
         raise AttributeTypeError(
             "explain takes a Tensor", expected="Tensor", got=type(tensor).__name__, source=user_line()
@@ -42,4 +48,4 @@ def explain(tensor: Tensor) -> str:
     inputs = tuple([source.data for source in gathering.inputs if source.data is not None])
     # A cotangent's value is no part of a plan; any array of its spec stands for it.
     cotangents = tuple([np.zeros(value.spec.shape, value.spec.dtype) for given in query.given if given])
-    return current_session().explain(Request(graph, inputs, query, cotangents))
+    return Request(graph, inputs, query, cotangents)

@@ -183,10 +183,12 @@ class Exploration:
             if made.app is not None:
                 _check_written(made)
 
-    def free(self) -> None:
-        """Mark the nodes as used up."""
-        for made in self.nodes:
+    def free(self) -> list[Made]:
+        """Mark the nodes as used up; returns those that were not."""
+        used = [made for made in self.nodes if not made.freed]
+        for made in used:
             made.freed = True
+        return used
 
     def strip(self, roots: Sequence[Value], remains: Remains) -> None:
         """Let go of the tensors behind known roots, of which another pass would be refused anyway."""

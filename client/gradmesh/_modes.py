@@ -1,4 +1,4 @@
-"""Grad mode and inference mode: what is recorded for differentiation, per thread."""
+"""Grad mode and inference mode: what is recorded for differentiation, per thread and per asyncio task."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import inspect
 import threading
 import weakref
 from collections.abc import Callable
+from contextvars import ContextVar
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 if TYPE_CHECKING:
     from gradmesh._tensor import Tensor
@@ -16,23 +17,42 @@ if TYPE_CHECKING:
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
+# Modes belong to a context rather than a thread, so that an asyncio task may await inside `no_grad()`.
+_GRAD: Final = ContextVar("gradmesh.grad", default=True)
+_INFERENCE: Final = ContextVar("gradmesh.inference", default=False)
+
+
 class State(threading.local):
     """What one thread records under, and what it has recorded. Final.
 
     Attributes:
-        grad: whether ops leave a `grad_fn`.
-        inference: whether inference mode is on.
         epoch: number of evaluations so far.
         live: tensors whose value may be pending, in the order they were recorded.
         prune: length of `live` at which dead entries are dropped.
     """
 
     def __init__(self) -> None:
-        self.grad = True
-        self.inference = False
         self.epoch = 0
         self.live: list[weakref.ref[Tensor]] = []
         self.prune = 4096
+
+    @property
+    def grad(self) -> bool:
+        """Whether ops leave a `grad_fn`. Settable."""
+        return _GRAD.get()
+
+    @grad.setter
+    def grad(self, flag: bool) -> None:
+        _GRAD.set(flag)
+
+    @property
+    def inference(self) -> bool:
+        """Whether inference mode is on. Settable."""
+        return _INFERENCE.get()
+
+    @inference.setter
+    def inference(self, flag: bool) -> None:
+        _INFERENCE.set(flag)
 
 
 STATE = State()
@@ -192,10 +212,10 @@ class inference_mode(_Mode):
 
 
 def is_grad_enabled() -> bool:
-    """Whether ops are recorded for differentiation in this thread."""
+    """Whether ops are recorded for differentiation in this thread or asyncio task."""
     return STATE.grad
 
 
 def is_inference_mode_enabled() -> bool:
-    """Whether inference mode is on in this thread."""
+    """Whether inference mode is on in this thread or asyncio task."""
     return STATE.inference

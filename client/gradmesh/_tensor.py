@@ -233,7 +233,8 @@ class Tensor(TensorMethods):
             NotDifferentiableError: no `gradient` for more than one element.
             ShapeError: `gradient` has another shape.
         """
-        _backward.backward((self,), None if gradient is None else (gradient,), retain_graph, create_graph, inputs)
+        given = None if gradient is None else (gradient,)
+        _evaluate.drive(_backward.backward((self,), given, retain_graph, create_graph, inputs))
 
     def retain_grad(self) -> None:
         """Keep the gradient of this computed tensor in `.grad`. Raises AutogradError without requires_grad."""

@@ -253,6 +253,7 @@ def alias(value: Value, requires_grad: bool = False, meta: Any = None) -> Value:
 
 _INSIDE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 _ENGINE = os.path.dirname(os.path.abspath(sys.modules["gradmesh_engine"].__file__ or "")) + os.sep
+_ASYNCIO = f"{os.sep}asyncio{os.sep}"
 _IS_INSIDE: Final[dict[str, bool]] = {}
 
 
@@ -285,7 +286,7 @@ def place(made: Made) -> None:
 
 def line_of(code: CodeType | None, instruction: int) -> str:
     """ "file.py:12" for an instruction of a code object, "" when unknown."""
-    if code is None:
+    if code is None or _ASYNCIO in code.co_filename:  # A task's own line is not to be seen from inside it.
         return ""
     line = code.co_firstlineno
     for start, end, number in code.co_lines():

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
-
-import numpy as np
 
 from gradmesh import _backward
+from gradmesh._backward import cotangents_of, several
+from gradmesh._evaluate import drive
 from gradmesh._function import Function, FunctionCtx, once_differentiable
 from gradmesh._modes import enable_grad, inference_mode, no_grad, set_grad_enabled
 from gradmesh._tensor import Tensor
-from gradmesh._value import known, user_line
+from gradmesh._value import user_line
 from gradmesh_engine.errors import AutogradError
 
 __all__ = [
@@ -35,16 +34,6 @@ class function:
     once_differentiable = staticmethod(once_differentiable)
 
 
-def _several(tensors: Tensor | Sequence[Tensor]) -> tuple[Tensor, ...]:
-    return (tensors,) if isinstance(tensors, Tensor) else tuple(tensors)
-
-
-def _cotangents(given: Any) -> tuple[Tensor | None, ...] | None:
-    if given is None:
-        return None
-    return (given,) if isinstance(given, Tensor) else tuple(given)
-
-
 def backward(
     tensors: Tensor | Sequence[Tensor],
     grad_tensors: Tensor | Sequence[Tensor | None] | None = None,
@@ -65,7 +54,7 @@ def backward(
 
     Example: `gm.autograd.backward([loss_a, loss_b])`
     """
-    _backward.backward(_several(tensors), _cotangents(grad_tensors), retain_graph, create_graph, inputs)
+    drive(_backward.backward(several(tensors), cotangents_of(grad_tensors), retain_graph, create_graph, inputs))
 
 
 def grad(
@@ -102,23 +91,14 @@ def grad(
         raise AutogradError(
             "is_grads_batched is not supported", remedy="call grad once per cotangent", source=user_line()
         )
-    if materialize_grads and allow_unused is False:
-        raise AutogradError(
-            "Expected allow_unused to be True or not passed when materialize_grads=True, but got: allow_unused=False.",
-            source=user_line(),
+    return drive(
+        _backward.grad(
+            several(outputs),
+            several(inputs),
+            cotangents_of(grad_outputs),
+            retain_graph,
+            create_graph,
+            allow_unused,
+            materialize_grads,
         )
-    wrt = _several(inputs)
-    found = _backward.grad(
-        _several(outputs),
-        wrt,
-        _cotangents(grad_outputs),
-        retain_graph,
-        create_graph,
-        materialize_grads if allow_unused is None else allow_unused,
     )
-    if materialize_grads:
-        for index, gradient in enumerate(found):
-            if gradient is None:
-                spec = wrt[index].spec
-                found[index] = Tensor(known(np.zeros(spec.shape, spec.dtype)))
-    return tuple(found)  # type: ignore[arg-type]

@@ -14,6 +14,7 @@ from tests.house.sources import ROOT
 
 MODULES = (
     "gradmesh",
+    "gradmesh.aio",
     "gradmesh.autograd",
     "gradmesh.nn",
     "gradmesh.nn.functional",

@@ -30,6 +30,9 @@ def test_import_is_quick_and_light() -> None:
     loaded = runs[0][1]
     heavy = {
         "ray",
+        "grpc",
+        "asyncio",
+        "google.protobuf",
         "torch",
         "sklearn",
         "tqdm",

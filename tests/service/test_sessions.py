@@ -1,9 +1,9 @@
-"""What every session promises: the same tests in process and over gRPC."""
+"""What every session promises: the same tests in process, over gRPC, and over gRPC from an event loop."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -22,12 +22,19 @@ from gradmesh_engine.graph import Graph
 from gradmesh_engine.local import LocalSession
 from gradmesh_engine.session import Query, Request, Result, Session
 from gradmesh_server.server import Server
+from tests.service.clients import OnLoop
 from tests.service.graphs import F32, chain, chain_request, equal_bits, frozen, node, spec
 
+MAKERS: dict[str, Callable[[str], Session]] = {
+    "local": lambda address: LocalSession(),
+    "remote": lambda address: connect(address, timeout=60),
+    "asyncio": lambda address: OnLoop(address, timeout=60),
+}
 
-@pytest.fixture(params=["local", "remote"])
+
+@pytest.fixture(params=MAKERS)
 def any_session(request: pytest.FixtureRequest, server: Server) -> Iterator[Session]:
-    open_session = LocalSession() if request.param == "local" else connect(server.address, timeout=60)
+    open_session = MAKERS[request.param](server.address)
     yield open_session
     open_session.close()
 
