@@ -158,7 +158,7 @@ from gradmesh._session import LocalSession, set_default_session
 from gradmesh._options import TLS, Keepalive, Retry, Timeout
 from gradmesh._stats import ClientStats, stats
 from gradmesh._tensor import Tensor
-from gradmesh import autograd, nn, optim
+from gradmesh import autograd, masked, nn, optim
 from gradmesh._serialization import load, save
 from gradmesh import signal, special
 from gradmesh_engine import errors
@@ -258,6 +258,7 @@ __all__ = [
     "logspace",
     "long",
     "manual_seed",
+    "masked",
     "max_pool1d",
     "max_pool2d",
     "max_pool3d",

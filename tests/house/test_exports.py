@@ -16,6 +16,7 @@ MODULES = (
     "gradmesh",
     "gradmesh.aio",
     "gradmesh.autograd",
+    "gradmesh.masked",
     "gradmesh.nn",
     "gradmesh.nn.functional",
     "gradmesh.nn.init",

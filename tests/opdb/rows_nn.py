@@ -67,6 +67,7 @@ def _check_rrelu(gm: Any) -> None:
 _FIXED_POINT = {"uint8": "PyTorch rounds between the dims, and on some CPUs computes in fixed point"}
 
 ROWS: dict[str, Row] = {
+    "masked.logaddexp": Row(once="PyTorch's are NaN where an operand does not count"),
     "max_pool2d_with_indices_backward": Row(call=_max_pool2d_backward),
     "nn.functional.alpha_dropout": Row(random=True, check=_check_alpha("alpha_dropout")),
     "nn.functional.dropout2d": Row(random=True, check=_check_dropout2d),

@@ -78,6 +78,8 @@ def test_gradient_of_gradient_agrees_with_torch(row: Row, sample: Sample) -> Non
     arrays = sample.arrays(row.seed(sample))
     wrt = row.differentiated(arrays)
     graph, connected = pullback_graph(row.op, arrays, sample.attrs, wrt)
+    if not connected:
+        pytest.skip("no gradient")
     rng = _rng(row, sample)
     seeds = [_random(rng, spec.shape, spec.dtype) for spec in graph.inputs[len(arrays) :]]
     of = tuple(graph.outputs)

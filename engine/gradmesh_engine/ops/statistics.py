@@ -13,7 +13,7 @@ from gradmesh_engine.errors import DTypeError, ShapeError
 from gradmesh_engine.graph import AttrValue
 from gradmesh_engine.ops.base import Attr, Composite, Primitive, Specs, declare, lookup
 from gradmesh_engine.ops.numeric import absolute, isinf, isnan, pow_scalar, real, sgn, square
-from gradmesh_engine.ops.pointwise import conjugate, convert, detach, eq, keep, logical_not, nonzero
+from gradmesh_engine.ops.pointwise import conjugate, convert, detach, eq, keep, logical_not, nonzero, where
 from gradmesh_engine.ops.reduce import (
     argmax_along,
     argmin_along,
@@ -377,16 +377,18 @@ def _norm(x: V, p: float, dim: Sequence[int] | None, keepdim: bool) -> V:
     return finished(convert(y, dtype=dtypes.real_of(x.dtype).name), dims, x.shape, keepdim)
 
 
-def _norm_vjp(g: V, y: V, x: V, p: float, dim: Sequence[int] | None, keepdim: bool) -> tuple[V]:
+def _norm_vjp(g: V, y: V, x: V, p: float, dim: Sequence[int] | None, keepdim: bool) -> tuple[V | None]:
     dims = normal_dims(dim, x.ndim)
     wide = widened(x)
     g, y = (widened(_without(v, dims, x.shape, keepdim)) for v in (g, y))
+    # What is divided by, so that neither the quotient nor its derivative is NaN where it does not count.
+    safe = where(nonzero(y), y, constant(y, 1))
     if p == 0:
-        result = constant(wide, 0, x.shape)
-    elif p == 1:
+        return (None,)
+    if p == 1:
         result = spread(g, dims, x.shape) * sgn(wide)
     elif p == 2:
-        result = spread(keep(g / y, nonzero(y)), dims, x.shape) * wide
+        result = spread(keep(g / safe, nonzero(y)), dims, x.shape) * wide
     elif math.isinf(p):
         size = absolute(wide)
         mask = eq(size, spread(y, dims, x.shape))
@@ -394,7 +396,7 @@ def _norm_vjp(g: V, y: V, x: V, p: float, dim: Sequence[int] | None, keepdim: bo
         result = keep(spread(share, dims, x.shape), mask) * sgn(wide)
     else:
         size = absolute(wide)
-        scale = keep(g * pow_scalar(y, exponent=1 - p), nonzero(y))
+        scale = keep(g * pow_scalar(safe, exponent=1 - p), nonzero(y))
         rise = keep(pow_scalar(size, exponent=p - 1), nonzero(size)) if p < 1 else pow_scalar(size, exponent=p - 1)
         result = spread(scale, dims, x.shape) * rise * sgn(wide)
     return (convert(result, dtype=x.dtype.name),)
@@ -420,7 +422,8 @@ def _logsumexp(x: V, dim: Sequence[int] | None, keepdim: bool) -> V:
     if not count_of(x.shape, dims):
         y = log(reduce_sum(exp(wide), dims=dims))
     else:
-        top = detach(reduce_max(wide, dims=dims))
+        # Complex numbers have no largest one; that of the real parts will do.
+        top = detach(reduce_max(real(wide) if dtypes.is_complex(wide.dtype) else wide, dims=dims))
         top = keep(top, logical_not(isinf(top)))
         y = log(reduce_sum(exp(wide - spread(top, dims, x.shape)), dims=dims)) + top
     return finished(convert(y, dtype=x.dtype.name), dims, x.shape, keepdim)
@@ -429,7 +432,7 @@ def _logsumexp(x: V, dim: Sequence[int] | None, keepdim: bool) -> V:
 def _logsumexp_vjp(g: V, y: V, x: V, dim: Sequence[int] | None, keepdim: bool) -> tuple[V]:
     dims = normal_dims(dim, x.ndim)
     g, y = (spread(widened(_without(v, dims, x.shape, keepdim)), dims, x.shape) for v in (g, y))
-    return (convert(g * exp(widened(x) - y), dtype=x.dtype.name),)
+    return (convert(g * conjugate(exp(widened(x) - y)), dtype=x.dtype.name),)
 
 
 logsumexp = _composite(
