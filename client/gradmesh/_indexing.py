@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import operator
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +13,7 @@ from gradmesh import _tensor, _trace, _views
 from gradmesh._explore import TORCH_TENSORS
 from gradmesh._value import user_line
 from gradmesh_engine import dtypes
-from gradmesh_engine.errors import AttributeTypeError, AxisError, InvalidRequestError, ShapeError
+from gradmesh_engine.errors import AttributeTypeError, AxisError, DTypeError, InvalidRequestError, ShapeError
 
 if TYPE_CHECKING:
     from gradmesh._tensor import Tensor
@@ -19,11 +21,23 @@ if TYPE_CHECKING:
 
 def _items(index: Any) -> list[Any]:
     """The subscripts, with sequences of numbers as index tensors."""
-    if isinstance(index, list) and any(isinstance(i, slice) or i is None or i is Ellipsis for i in index):
-        # A list that cannot be a tensor is taken for a tuple, as by PyTorch.
+    if isinstance(index, list) and len(index) < 32 and any(map(_is_subscript, index)):
+        if not any(isinstance(i, slice) or i is None or i is Ellipsis for i in index):
+            warnings.warn(
+                "Using a non-tuple sequence for multidimensional indexing is deprecated; use x[tuple(seq)] instead of "
+                "x[seq].",
+                UserWarning,
+                stacklevel=4,
+            )
+        # What holds more than numbers is taken for a tuple, as by PyTorch and formerly NumPy.
         index = tuple(index)
     items = list(index) if isinstance(index, tuple) else [index]
     return [_item(item) for item in items]
+
+
+def _is_subscript(item: Any) -> bool:
+    """Whether a list with this member is a tuple of subscripts rather than an index tensor."""
+    return item is None or item is Ellipsis or isinstance(item, (slice, list, tuple, range, np.ndarray, _tensor.Tensor))
 
 
 def _item(item: Any) -> Any:
@@ -33,7 +47,7 @@ def _item(item: Any) -> Any:
         return int(item)
     if isinstance(item, _tensor.Tensor):
         dtype = item.np_dtype
-        if dtypes.category(dtype) > dtypes.INT:
+        if dtypes.category(dtype) > dtypes.INT or (item.ndim and dtype in (dtypes.int8, dtypes.int16)):
             raise AxisError(
                 "tensors used as indices must be long, int, byte or bool tensors", got=dtype.name, source=user_line()
             )
@@ -62,17 +76,26 @@ def _width(item: Any) -> int:
 
 
 def _bound(value: Any) -> Any:
-    return None if value is None else value.__index__()
+    try:
+        return None if value is None else operator.index(value)
+    except TypeError:
+        raise AttributeTypeError(
+            "slice indices must be integers or None or have an __index__ method",
+            expected="an integer or None",
+            got=type(value).__name__,
+            source=user_line(),
+        ) from None
 
 
-def _sliced(tensor: Tensor, dim: int, item: slice) -> Tensor:
+def _sliced(tensor: Tensor, dim: int, item: slice, always: bool = False) -> Tensor:
     size = tensor.spec.shape[dim]
-    step = 1 if item.step is None else item.step.__index__()
+    step = 1 if item.step is None else _bound(item.step)
     if step <= 0:
-        raise InvalidRequestError("step must be greater than zero", got=str(step), source=user_line())
+        wrong = "step must be greater than zero" if step else "slice step cannot be zero"
+        raise InvalidRequestError(wrong, got=str(step), source=user_line())
     start, stop, _ = slice(_bound(item.start), _bound(item.stop), step).indices(size)
     stop = max(start, stop)
-    if (start, stop, step) == (0, size, 1):
+    if not always and step == 1 and not item.start and (item.stop is None or _bound(item.stop) >= size):
         return tensor
     result: Tensor = _trace.record("slice", tensor, dim=dim, start=start, end=stop, step=step)
     return result
@@ -106,12 +129,13 @@ def _basic(tensor: Tensor, items: Sequence[Any]) -> tuple[Tensor, dict[int, Tens
         if rank == 0:
             _selected(tensor, 0, 0)
         raise AxisError(f"too many indices for tensor of dimension {rank}", got=str(wanted), source=user_line())
-    if sum(item is Ellipsis for item in items) > 1:
-        raise AxisError("an index can only have a single ellipsis ('...')", source=user_line())
     view = tensor
     left: dict[int, Tensor] = {}
     dim = 0
     for item in items:
+        if dim + _width(item) > view.ndim:
+            # Only a second ellipsis leads here: each stands for all dims that no subscript takes.
+            raise AxisError("an index can only have a single ellipsis ('...')", source=user_line())
         if item is Ellipsis:
             dim += rank - wanted
         elif item is None or isinstance(item, bool | np.bool_):
@@ -126,12 +150,12 @@ def _basic(tensor: Tensor, items: Sequence[Any]) -> tuple[Tensor, dict[int, Tens
             dim += 1
         elif item.np_dtype in (dtypes.bool_, dtypes.uint8):
             _check_mask(view, item, dim)
-            found = np.nonzero(item._content())
+            content = item._content()
             if not item.ndim:  # a 0-d mask adds a dim
                 view = _trace.record("unsqueeze", view, dim=dim)
-                left[dim] = _trace.constant(np.zeros(int(bool(item._content())), np.int64))
+                left[dim] = _trace.constant(np.zeros(int(bool(content)), np.int64))
                 dim += 1
-            for positions in found if item.ndim else ():
+            for positions in np.nonzero(content) if item.ndim else ():
                 left[dim] = _trace.constant(np.ascontiguousarray(positions, np.int64))
                 dim += 1
         elif item.ndim == 0:
@@ -167,6 +191,8 @@ def getitem(tensor: Tensor, index: Any) -> Tensor:
     """
     if isinstance(index, int) and not isinstance(index, bool):
         return _selected(tensor, 0, index)
+    if isinstance(index, slice) and tensor.ndim:
+        return _sliced(tensor, 0, index, always=True)
     view, left = _basic(tensor, _items(index))
     if left:
         result: Tensor = _trace.record("index", view, *map(_long, left.values()), dims=tuple(left))
@@ -189,37 +215,75 @@ def setitem(tensor: Tensor, index: Any, value: Any) -> None:
 
     Raises as getitem and `_views.inplace`; ShapeError for a value that does not broadcast.
     """
-    view, left = _basic(tensor, _items(index))
-    source = _source(tensor, value)
-    if left:
-        indices = [_long(item) for item in left.values()]
-        put = _trace.record("index_put", view, source, *indices, dims=tuple(left))
-        _views.inplace(view, put)
+    if index is False:
         return
-    _views.inplace(view, _trace.record("copy", view, _trimmed(source, view.spec.shape)))
+    source = _source(tensor, value)
+    if index is True:
+        index = None
+    items = _items(index)
+    view, left = _basic(tensor, items)
+    if left:
+        if source.np_dtype != tensor.np_dtype and source.spec.size == 1 and _is_one_mask(items):
+            source = _trace.record("convert", source, dtype=tensor.np_dtype.name)
+        if source.np_dtype != tensor.np_dtype:
+            raise DTypeError(
+                "Index put requires the source and destination dtypes match, got "
+                f"{TORCH_TENSORS[tensor.np_dtype.name].removesuffix('Tensor')} for the destination and "
+                f"{TORCH_TENSORS[source.np_dtype.name].removesuffix('Tensor')} for the source.",
+                expected=tensor.np_dtype.name,
+                got=source.np_dtype.name,
+                remedy="cast the source",
+                source=user_line(),
+            )
+        indices = [_long(item) for item in left.values()]
+        put = _trace.record("index_put", view, _without_leading(source), *indices, dims=tuple(left))
+        _views.inplace(view, put)
+    elif source.ndim == 0:
+        _views.inplace(view, _trace.record("fill", view, source, scalar=False, inplace=True))
+    else:
+        _views.inplace(view, _trace.record("copy", view, _broadcast(source, view.spec.shape)))
 
 
 def _source(tensor: Tensor, value: Any) -> Tensor:
-    dtype = tensor.np_dtype
     if not isinstance(value, _tensor.Tensor):
         if not isinstance(value, bool | int | float | complex | np.generic | np.ndarray):
             raise AttributeTypeError(
-                f"can't assign a {type(value).__name__} to a torch.{TORCH_TENSORS[dtype.name]}",
+                f"can't assign a {type(value).__name__} to a torch.{TORCH_TENSORS[tensor.np_dtype.name]}",
                 expected="Tensor or number",
                 got=type(value).__name__,
                 source=user_line(),
             )
-        return _trace.constant(np.array(value).astype(dtype))
-    if value.np_dtype != dtype:
-        converted: Tensor = _trace.record("convert", value, dtype=dtype.name)
-        return converted
+        return _trace.constant(np.array(value).astype(tensor.np_dtype))
     return value
 
 
-def _trimmed(source: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """The value without leading dims of size 1 that what is indexed has not. Raises ShapeError."""
+def _is_one_mask(items: Sequence[Any]) -> bool:
+    """Whether one mask is all that is not a plain subscript: what is written is then a fill, which casts."""
+    masks = [
+        item.np_dtype in (dtypes.bool_, dtypes.uint8)
+        for item in items
+        if isinstance(item, _tensor.Tensor) and item.ndim
+    ]
+    return masks == [True] and not any(isinstance(item, bool) for item in items)
+
+
+def _without_leading(source: Tensor) -> Tensor:
+    """The value without leading dims of size 1."""
     have = source.spec.shape
-    while len(have) > len(shape) and have[0] == 1:
+    while have and have[0] == 1:
+        have = have[1:]
+    if have == source.spec.shape:
+        return source
+    result: Tensor = _trace.record("reshape", source, shape=have)
+    return result
+
+
+def _broadcast(source: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """The value broadcast to what is indexed. Raises ShapeError."""
+    if source.spec.shape == shape:
+        return source
+    have = source.spec.shape
+    while have and have[0] == 1:
         have = have[1:]
     lead = len(shape) - len(have)
     if lead < 0 or any(size not in (1, shape[lead + offset]) for offset, size in enumerate(have)):
@@ -228,7 +292,7 @@ def _trimmed(source: Tensor, shape: tuple[int, ...]) -> Tensor:
             f"{list(shape)}",
             source=user_line(),
         )
-    if have == source.spec.shape:
-        return source
     result: Tensor = _trace.record("reshape", source, shape=have)
+    if have != shape:
+        result = _trace.record("expand", result, shape=shape)
     return result

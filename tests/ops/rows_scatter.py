@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gradmesh_engine.errors import AttributeTypeError, AxisError, DTypeError, ShapeError
-from tests.ops.rows import EVERY, FLOATS, INTS, Bad, I, L, Row, S, T, row, untorched
+from tests.ops.rows import EVERY, FLOATS, INTS, NUMBERS, Bad, I, L, Row, S, T, row, untorched
 from tests.ops.rows_index import NEEDS_EQUAL, P
 
 REAL = (*FLOATS, *INTS)
@@ -31,7 +31,7 @@ def _index_reduce(t: Any, x: Any, index: Any, source: Any, dim: int, reduce: str
     return t.index_reduce(x, dim, index, source, reduce, include_self=include_self)
 
 
-def _fill(t: Any, x: Any, value: Any, scalar: bool = True) -> Any:
+def _fill(t: Any, x: Any, value: Any, scalar: bool = True, inplace: bool = False) -> Any:
     return t.fill(x, value)
 
 
@@ -141,8 +141,10 @@ ROWS: tuple[Row, ...] = (
     row(
         "fill",
         S(T(6, 5), T(), scalar=False),
+        S(T(6, 5), T(), scalar=False, inplace=True),
         ref=_fill,
         dtypes=EVERY,
         errors=(Bad(S(T(3), T(3)), ShapeError),),
     ),
+    row("zero", S(T(6, 5)), S(T()), ref=lambda t, x: x * 0, dtypes=NUMBERS),
 )

@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gradmesh import _tensor
-from gradmesh._functions._common import Operand, cast, in_place, one, scalar, spec
-from gradmesh_engine import dtypes
-from gradmesh_engine.errors import ShapeError
+from gradmesh._functions._common import Operand, in_place, one, scalar, spec
 
 if TYPE_CHECKING:
     from gradmesh._tensor import Tensor
@@ -20,19 +18,11 @@ def copy_(input: Tensor, src: Tensor, non_blocking: bool = False) -> Tensor:
 
 def fill_(input: Tensor, value: Operand) -> Tensor:
     """Write one number everywhere. Example: `gm.zeros(1).fill_(5)` is `tensor([5.])`."""
-    if not isinstance(value, _tensor.Tensor):
-        value = scalar(value, spec(input).dtype)
-    elif value.ndim:
-        raise ShapeError(
-            f"fill_ only supports 0-dimension value tensor but got tensor with {value.ndim} dimensions.",
-            op="fill_",
-            expected="0-d tensor",
-            got=str(value.shape),
-        )
-    everywhere = scalar(True, dtypes.bool_)
-    return in_place(input, one("masked_fill", input, everywhere, cast(value, spec(input).dtype)))
+    number = not isinstance(value, _tensor.Tensor)
+    source = value if isinstance(value, _tensor.Tensor) else scalar(value, spec(input).dtype)
+    return in_place(input, one("fill", input, source, scalar=number, inplace=True))
 
 
 def zero_(input: Tensor) -> Tensor:
     """Write 0 everywhere. Example: `gm.ones(1).zero_()` is `tensor([0.])`."""
-    return fill_(input, 0)
+    return in_place(input, one("zero", input))

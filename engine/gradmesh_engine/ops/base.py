@@ -298,7 +298,10 @@ class Composite(Op):
             if self.vjp is None:
                 return self._expand(builder, operands, attrs)
             with builder.region(self.name, tuple(sorted(attrs.items())), operands) as results:
-                results.extend(self._expand(builder, operands, attrs))
+                given = {v.id for v in operands}
+                made = self._expand(builder, operands, attrs)
+                # An operand given back is no node of the region: its cotangent would pass the vjp by.
+                results.extend(lookup("tag")(v, index=0) if v.id in given else v for v in made)
             return tuple(results)
         except GradmeshError as error:
             error.op = self.name

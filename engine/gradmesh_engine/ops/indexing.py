@@ -11,7 +11,7 @@ import numpy as np
 
 from gradmesh_engine import dtypes
 from gradmesh_engine.builder import V
-from gradmesh_engine.errors import DTypeError, OutOfRangeError, ShapeError
+from gradmesh_engine.errors import AxisError, DTypeError, OutOfRangeError, ShapeError
 from gradmesh_engine.graph import AttrValue, TensorSpec
 from gradmesh_engine.ops.base import Attr, Factor, Primitive, Site, Specs, declare
 from gradmesh_engine.ops.layout import Ints, broadcast_axes, copies, normal_dim, zeros_like
@@ -449,7 +449,7 @@ def _ravel_spec(specs: Specs, *, sizes: Ints, dims: Ints) -> TensorSpec:
         shape = np.broadcast_shapes(*(spec.shape for spec in specs))
     except ValueError:
         shapes = ", ".join(str(list(spec.shape)) for spec in specs)
-        raise ShapeError(
+        raise AxisError(
             f"shape mismatch: indexing tensors could not be broadcast together with shapes {shapes}",
             got=shapes,
         ) from None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from gradmesh_engine import dtypes
 from gradmesh_engine.builder import V, constant
 from gradmesh_engine.errors import AttributeTypeError, AxisError, ShapeError
-from gradmesh_engine.graph import TensorSpec
+from gradmesh_engine.graph import AttrValue, TensorSpec
 from gradmesh_engine.ops.base import Attr, Factor, Primitive, Site, Specs, declare, lookup
 from gradmesh_engine.ops.indexing import (
     check_index,
@@ -467,17 +467,31 @@ def _fill(x: V, value: V) -> V:
     return result
 
 
-def _fill_vjp(g: V, y: V, x: V, value: V, *, scalar: bool) -> Sequence[V | None]:
+def _fill_vjp(g: V, y: V, x: V, value: V, *, scalar: bool, inplace: bool) -> Sequence[V | None]:
     by_value = None if scalar else convert(lookup("sum")(g), dtype=value.dtype.name)
     return zeros_like(x), by_value
 
 
+def _fill_name(specs: Specs, attrs: Mapping[str, AttrValue]) -> str:
+    return f"FillBackward{2 * bool(attrs.get('inplace', False)) + (not attrs.get('scalar', True))}"
+
+
 composite(
     "fill",
-    lambda x, value, scalar: _fill(x, value),
+    lambda x, value, scalar, inplace: _fill(x, value),
     arity=2,
-    attrs={"scalar": Attr("bool", True, "the value was a Python number")},
-    grad_name=lambda specs, attrs: f"FillBackward{0 if attrs.get('scalar', True) else 1}",
+    attrs={
+        "scalar": Attr("bool", True, "the value was a Python number"),
+        "inplace": Attr("bool", False, "it is written into x"),
+    },
+    grad_name=_fill_name,
     vjp=_fill_vjp,
     doc="(x, value): a tensor like x full of a 0-d value.",
+)
+composite(
+    "zero",
+    lambda x: zeros_like(x),
+    grad_name="ZeroBackward0",
+    vjp=lambda g, y, x: (zeros_like(x),),
+    doc="Zeros like x, which they are written into.",
 )
