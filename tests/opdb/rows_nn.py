@@ -64,12 +64,23 @@ def _check_rrelu(gm: Any) -> None:
     assert abs(y.mean().item() + 0.4) < 0.01
 
 
+def _check_dropout(gm: Any) -> None:
+    y = gm.nn.functional.dropout(gm.ones(10000), 0.3)
+    assert abs((y != 0).double().mean().item() - 0.7) < 0.02
+    assert abs(y.mean().item() - 1) < 0.03
+
+
 _FIXED_POINT = {"uint8": "PyTorch rounds between the dims, and on some CPUs computes in fixed point"}
 
 ROWS: dict[str, Row] = {
     "masked.logaddexp": Row(once="PyTorch's are NaN where an operand does not count"),
     "max_pool2d_with_indices_backward": Row(call=_max_pool2d_backward),
     "nn.functional.alpha_dropout": Row(random=True, check=_check_alpha("alpha_dropout")),
+    "nn.functional.dropout": Row(random=True, check=_check_dropout),
+    "nn.functional.embedding": Row(
+        # Its samples have the weight first.
+        call=lambda gm, weight, indices, **how: gm.nn.functional.embedding(indices, weight, **how)
+    ),
     "nn.functional.dropout2d": Row(random=True, check=_check_dropout2d),
     "nn.functional.dropout3d": Row(random=True, check=_check_dropout3d),
     "nn.functional.feature_alpha_dropout:with_train": Row(random=True, check=_check_alpha("feature_alpha_dropout")),

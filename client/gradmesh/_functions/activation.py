@@ -82,6 +82,8 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
     """
     if weight.numel() > 1 and input.ndim > 1:
         weight = weight.reshape((-1, *(1,) * (input.ndim - 2)))
+    elif weight.ndim > input.ndim:
+        weight = weight.reshape(())
     return one("prelu", input, weight)
 
 

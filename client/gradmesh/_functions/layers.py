@@ -161,13 +161,36 @@ def group_norm(
 
 
 def instance_norm(
-    input: Tensor, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-05
+    input: Tensor,
+    running_mean: Tensor | None = None,
+    running_var: Tensor | None = None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    use_input_stats: bool = True,
+    momentum: float = 0.1,
+    eps: float = 1e-05,
 ) -> Tensor:
-    """Each channel of each sample on its own: (N, C, …) is (N, C, …).
+    """`batch_norm` of each sample on its own: (N, C, …) is (N, C, …).
+
+    Running statistics, when given, move towards the mean of the samples'; without `use_input_stats` they count.
 
     Example: `F.instance_norm(gm.ones(1, 1, 2))` is `tensor([[[0., 0.]]])`.
     """
-    return group_norm(input, input.shape[1], weight, bias, eps)
+    count, channels = input.shape[:2]
+    # The channels of all samples are the channels of one.
+    alone = layout.reshape(input, (1, count * channels, *input.shape[2:]))
+
+    def every(v: Tensor | None) -> Tensor | None:
+        return None if v is None else layout.tile(v, (count,))
+
+    mean, var = every(running_mean), every(running_var)
+    result = batch_norm(alone, mean, var, every(weight), every(bias), use_input_stats, momentum, eps)
+    if use_input_stats:
+        with _modes.no_grad():
+            for running, moved in ((running_mean, mean), (running_var, var)):
+                if running is not None and moved is not None:
+                    running.copy_(reduce.mean(layout.reshape(moved, (count, channels)), 0))
+    return layout.view(result, tuple(input.shape))
 
 
 def local_response_norm(input: Tensor, size: int, alpha: float = 0.0001, beta: float = 0.75, k: float = 1.0) -> Tensor:

@@ -150,12 +150,30 @@ def _edges(x: V, dim: int, before: int, after: int, mode: str) -> V:
     return concat(*parts, dim=dim) if len(parts) > 1 else x
 
 
+def _cut(x: V, dim: int, before: int, after: int) -> V:
+    """What negative padding leaves of a dim. Raises ShapeError when that is less than nothing."""
+    start, stop = max(-before, 0), x.shape[dim] - max(-after, 0)
+    if start > stop:
+        raise ShapeError(
+            f"padding ({before}, {after}) cuts more off dimension {dim} than its {x.shape[dim]} elements",
+            expected=f"at most {x.shape[dim]} in all",
+            got=f"{before}, {after}",
+        )
+    return narrowed(x, dim, start, stop) if stop - start < x.shape[dim] else x
+
+
 def _pad_mode(x: V, *, pad: Ints, mode: str) -> V:
     if mode not in ("reflect", "replicate", "circular"):
         raise AttributeTypeError(f"unknown padding mode {mode!r}", expected="reflect, replicate or circular", got=mode)
     for dim, (before, after) in enumerate(padding_pairs(pad, x.ndim)):
-        if before or after:
-            x = _edges(x, dim, before, after, mode)
+        more = max(before, 0), max(after, 0)
+        if mode == "circular":
+            # A period has the elements that are left; the other modes cut after padding.
+            x = _cut(x, dim, before, after)
+            x = _edges(x, dim, *more, mode) if any(more) else x
+        else:
+            x = _edges(x, dim, *more, mode) if any(more) else x
+            x = _cut(x, dim, before, after)
     return x
 
 

@@ -260,7 +260,7 @@ bilinear = declare(
     Composite(
         name="bilinear",
         arity=(3, 4),
-        grad_name="ViewBackward0",
+        grad_name=lambda specs, attrs: "AddBackward0" if len(specs) == 4 else "ViewBackward0",
         doc="a times each matrix of the weight times b, plus bias when there is one.",
         body=_bilinear,
     )

@@ -316,6 +316,12 @@ def _nll_name(specs: Specs, attrs: Mapping[str, AttrValue]) -> str:
     return "NllLoss2DBackward0" if specs[0].ndim > 2 else "NllLossBackward0"
 
 
+def _cross_entropy_name(specs: Specs, attrs: Mapping[str, AttrValue]) -> str:
+    if dtypes.is_differentiable(specs[1].dtype):
+        return "DivBackward1" if attrs.get("reduction", "mean") == "mean" else "NegBackward0"
+    return "AddBackward0" if attrs.get("label_smoothing") else _nll_name(specs, attrs)
+
+
 _CLASSES = {**REDUCTION, "ignore_index": Attr("int", -100, "targets that do not count")}
 
 declare(
@@ -392,7 +398,7 @@ declare(
         name="cross_entropy",
         arity=(2, 3),
         attrs={**_CLASSES, "label_smoothing": Attr("float", 0.0, "share of the probability given to all classes")},
-        grad_name=_nll_name,
+        grad_name=_cross_entropy_name,
         doc="nll_loss of log_softmax(x); targets are classes, or probabilities of x's shape.",
         body=_cross_entropy,
     )

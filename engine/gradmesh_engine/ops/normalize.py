@@ -25,8 +25,8 @@ def _wide(v: V) -> V:
     return result
 
 
-def _need_float(name: str, x: V) -> None:
-    if not dtypes.is_floating(x.dtype):
+def _need_float(name: str, x: V, complex_too: bool = False) -> None:
+    if not (dtypes.is_floating(x.dtype) or (complex_too and dtypes.is_complex(x.dtype))):
         raise DTypeError(
             f"{name}: expected a floating dtype, got {x.dtype.name}", expected="a floating dtype", got=x.dtype.name
         )
@@ -83,7 +83,7 @@ def _pull(g: V, normal: _Normal, dims: tuple[int, ...]) -> V:
 
 
 def _last_dims(name: str, x: V, normalized_shape: Sequence[int]) -> tuple[int, ...]:
-    _need_float(name, x)
+    _need_float(name, x, complex_too=name == "rms_norm")
     shape = tuple(normalized_shape)
     if not shape or x.shape[x.ndim - len(shape) :] != shape or len(shape) > x.ndim:
         sizes = ", ".join(map(str, shape))
@@ -142,7 +142,7 @@ def _rms_norm(x: V, weight: V | None = None, *, normalized_shape: tuple[int, ...
     _check_affine("rms_norm", normalized_shape, weight)
     wide = _wide(x)
     if eps is None:
-        eps = {dtypes.float64: 2.0**-52, dtypes.float32: 2.0**-23}[wide.dtype]
+        eps = 2.0**-52 if dtypes.real_of(wide.dtype) == dtypes.float64 else 2.0**-23
     scale = rsqrt(_mean(square(wide), dims, math.prod(normalized_shape)) + eps)
     y = _affine(wide * spread(scale, dims, x.shape), weight, None)
     result: V = convert(y, dtype=x.dtype.name)

@@ -130,19 +130,29 @@ def _conv_transpose(name: str, rank: int) -> Callable[..., V]:
                 f"Given input size per channel: {list(x.shape[2:])}. Calculated output size per channel: "
                 f"{list(wanted)}. Output size is too small"
             )
-        # Output padding that another window would fit into belongs behind the result.
-        inside = tuple(n + min(e, s - 1) for n, e, s in zip(size, extra, strides, strict=True))
-        y = conv_input(x, w, size=inside, stride=strides, dilation=gaps, low=around, high=around, groups=groups)
+        # Output padding takes back what padding cut off; beyond that stand zeros.
+        back = tuple(min(e, p) for e, p in zip(extra, around, strict=True))
+        beyond = tuple(e - b for e, b in zip(extra, back, strict=True))
+        # Zeros that another window would fit into belong behind the result.
+        inside = tuple(n + b + min(z, s - 1) for n, b, z, s in zip(size, back, beyond, strides, strict=True))
+        high = tuple(p - b for p, b in zip(around, back, strict=True))
+        y = conv_input(x, w, size=inside, stride=strides, dilation=gaps, low=around, high=high, groups=groups)
         if inside != wanted:
-            high = (0, 0, *(a - b for a, b in zip(wanted, inside, strict=True)))
-            y = pad(y, low=(0,) * y.ndim, high=high, interior=(0,) * y.ndim)
+            end = (0, 0, *(a - b for a, b in zip(wanted, inside, strict=True)))
+            y = pad(y, low=(0,) * y.ndim, high=end, interior=(0,) * y.ndim)
         return _unbatched(_biased(y, w.shape, bias, w.shape[1] * groups), batched)
 
     return body
 
 
 def _conv_name(rank: int) -> Callable[[Specs, Mapping[str, AttrValue]], str]:
-    return lambda specs, attrs: "ConvolutionBackward0" if specs[0].ndim == rank + 2 else "SqueezeBackward1"
+    def name(specs: Specs, attrs: Mapping[str, AttrValue]) -> str:
+        if specs[0].ndim != rank + 2:
+            return "SqueezeBackward1"
+        # PyTorch composes complex convolutions of real ones.
+        return "AddBackward0" if dtypes.is_complex(specs[0].dtype) else "ConvolutionBackward0"
+
+    return name
 
 
 for _rank in (1, 2, 3):

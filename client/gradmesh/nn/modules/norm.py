@@ -163,8 +163,11 @@ class _InstanceNorm(_Affine):
         if input.ndim not in (self.rank + 1, self.rank + 2):
             raise ValueError(f"expected {self.rank + 1}D or {self.rank + 2}D input (got {input.ndim}D input)")
         if input.ndim == self.rank + 1:
-            return F.instance_norm(input.unsqueeze(0), self.weight, self.bias, self.eps).squeeze(0)
-        return F.instance_norm(input, self.weight, self.bias, self.eps)
+            return self._normalized(input.unsqueeze(0)).squeeze(0)
+        return self._normalized(input)
+
+    def _normalized(self, input: Tensor) -> Tensor:
+        return F.instance_norm(input, weight=self.weight, bias=self.bias, eps=self.eps)
 
     def extra_repr(self) -> str:
         """What it was made with."""
