@@ -73,19 +73,24 @@ from gradmesh._dtype import (
 from gradmesh._functions import (
     binary as _binary,
     bins as _bins,
+    complexes as _complexes,
     convert as _convert,
     differences as _differences,
     elementary as _elementary,
+    factor as _factor,
     inspect as _inspect,
     layout as _layout,
     linalg as _linalg,
     native as _native,
     order as _order,
     place as _place,
+    products as _products,
     reduce as _reduce,
     select as _select,
     shapes as _shapes,
+    solve as _solve,
     special as _special,
+    spectral as _spectral,
     unary as _unary,
 )
 from gradmesh._functions.activation import (
@@ -107,9 +112,13 @@ from gradmesh._functions.bins import *
 from gradmesh._functions.convert import *
 from gradmesh._functions.differences import *
 from gradmesh._functions.elementary import *
+from gradmesh._functions.complexes import *
+from gradmesh._functions.convert import *
+from gradmesh._functions.factor import *
 from gradmesh._functions.inspect import *
 from gradmesh._functions.layout import *
 from gradmesh._functions.linalg import *
+from gradmesh._functions.products import *
 from gradmesh._functions.native import *
 from gradmesh._functions.order import *
 from gradmesh._functions.place import *
@@ -118,6 +127,8 @@ from gradmesh._functions.sample import bernoulli
 from gradmesh._functions.select import *
 from gradmesh._functions.shapes import *
 from gradmesh._functions.special import *
+from gradmesh._functions.solve import *
+from gradmesh._functions.spectral import *
 from gradmesh._functions.unary import *
 from gradmesh._functions.windows import (
     adaptive_avg_pool1d,
@@ -161,6 +172,7 @@ from gradmesh._tensor import Tensor
 from gradmesh import autograd, masked, nn, optim
 from gradmesh._serialization import load, save
 from gradmesh import signal, special
+from gradmesh import fft, linalg
 from gradmesh_engine import errors
 
 if TYPE_CHECKING:
@@ -230,6 +242,7 @@ __all__ = [
     "eye",
     "feature_alpha_dropout",
     "feature_dropout",
+    "fft",
     "float",
     "float16",
     "float32",
@@ -252,6 +265,7 @@ __all__ = [
     "int8",
     "is_grad_enabled",
     "is_inference_mode_enabled",
+    "linalg",
     "linspace",
     "log_softmax",
     "load",
@@ -305,17 +319,22 @@ __all__ = [
 ]
 __all__ += _binary.__all__
 __all__ += _bins.__all__
+__all__ += _complexes.__all__
 __all__ += _convert.__all__
 __all__ += _differences.__all__
 __all__ += _elementary.__all__
+__all__ += _factor.__all__
 __all__ += _inspect.__all__
 __all__ += _layout.__all__
 __all__ += _linalg.__all__
 __all__ += _native.__all__
 __all__ += _order.__all__
 __all__ += _place.__all__
+__all__ += _products.__all__
 __all__ += _reduce.__all__
 __all__ += _select.__all__
 __all__ += _shapes.__all__
+__all__ += _solve.__all__
 __all__ += _special.__all__
+__all__ += _spectral.__all__
 __all__ += _unary.__all__

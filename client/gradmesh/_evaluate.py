@@ -17,7 +17,7 @@ from gradmesh._session import current_session
 from gradmesh._state import EVERYTHING, Along, settle
 from gradmesh._stats import RECORDER
 from gradmesh._value import Value, source_of, user_line
-from gradmesh_engine.errors import GradmeshError, LimitError, OutOfRangeError
+from gradmesh_engine.errors import GradmeshError, LimitError, LinAlgError, OutOfRangeError
 from gradmesh_engine.graph import Graph
 from gradmesh_engine.session import Query, Request, Result
 
@@ -145,7 +145,7 @@ def requesting(
         except GradmeshError as error:
             if 0 <= error.node < len(gathering.order):
                 error.source = source_of(gathering.order[error.node]) or error.source
-            if state and isinstance(error, LimitError | OutOfRangeError):
+            if state and isinstance(error, LimitError | LinAlgError | OutOfRangeError):
                 raise StateFailure(state) from error
             raise
         for (value, _), array in zip(pairs, result.outputs, strict=True):

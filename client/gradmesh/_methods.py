@@ -27,6 +27,7 @@ from gradmesh._functions import (
 from gradmesh._functions import select as picks
 from gradmesh._functions._common import one, sizes
 from gradmesh._inplace import InPlaceMethods
+from gradmesh._matrix_methods import MatrixMethods
 from gradmesh._operators import Operators
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ def _polygamma(input: Tensor, n: int) -> Tensor:
     return special.polygamma(n, input)
 
 
-class TensorMethods(Operators, InPlaceMethods):
+class TensorMethods(Operators, InPlaceMethods, MatrixMethods):
     """The function surface of Tensor."""
 
     __slots__ = ()

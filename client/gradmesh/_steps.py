@@ -174,4 +174,6 @@ _PARTS: Final[dict[str, Callable[[Value, Value], Value]]] = {
     "alias": lambda content, value: value,
     "imag": lambda content, value: _one("complex", _one("real", content), value),
     "real": lambda content, value: _one("complex", value, _one("imag", content)),
+    "view_as_complex": lambda content, value: _one("view_as_real", value),
+    "view_as_real": lambda content, value: _one("view_as_complex", value),
 }

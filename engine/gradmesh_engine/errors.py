@@ -16,6 +16,7 @@
     │   ├── UnknownDTypeError (TypeError)     a dtype name outside the table
     │   ├── DigestMismatchError               bytes do not hash to the name they came under
     │   ├── TruncatedUploadError              an upload ended before its declared length
+    │   ├── LinAlgError                       a matrix that has no such factorization, found while running
     │   └── LengthError                       a declared length contradicts shape, dtype or bytes
     ├── AutogradError                         a tensor used against the rules of autograd
     ├── OutOfRangeError (IndexError)          an index value outside its dim, found while running
@@ -191,6 +192,10 @@ class TruncatedUploadError(InvalidRequestError):
 
 class LengthError(InvalidRequestError):
     """A declared length contradicts the shape, the dtype or the bytes."""
+
+
+class LinAlgError(InvalidRequestError):
+    """A matrix is singular or not positive-definite, or its factorization does not converge."""
 
 
 class AutogradError(GradmeshError):

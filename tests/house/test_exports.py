@@ -16,6 +16,8 @@ MODULES = (
     "gradmesh",
     "gradmesh.aio",
     "gradmesh.autograd",
+    "gradmesh.fft",
+    "gradmesh.linalg",
     "gradmesh.masked",
     "gradmesh.nn",
     "gradmesh.nn.functional",

@@ -571,6 +571,7 @@ def _errors() -> list[dict[str, Any]]:
     unknown = base64.b64encode(bytes(16)).decode()
     header = {"spec": {"dtype": "float32", "shape": ["2"]}, "length": "8"}
     chunk = {"chunk": pair["data"]}
+    inverse = {"op": "linalg_inv_ex", "inputs": [0], "attrs": {"check": {"stringValue": "linalg.inv"}}}
     index = {"op": "index_select", "inputs": [0, 1], "attrs": {"dim": {"intValue": "0"}}, "source": "main.go:7"}
     return [
         node("no such operation", "UnknownOpError", {"op": "expo", "inputs": [0]}),
@@ -643,6 +644,14 @@ def _errors() -> list[dict[str, Any]]:
             {
                 "graph": {"inputs": [f32, {"dtype": "int64", "shape": [1]}], "nodes": [index], "outputs": [2]},
                 "inputs": [pair, wire([2], "int64")],
+            },
+        ),
+        wrong(
+            "a singular matrix",
+            "LinAlgError",
+            {
+                "graph": {"inputs": [{"dtype": "float32", "shape": [1, 1]}], "nodes": [inverse], "outputs": [1]},
+                "inputs": [wire([[0.0]])],
             },
         ),
         upload("an upload that ends early", "TruncatedUploadError", {"header": header}, {"chunk": "AACAPw=="}),

@@ -41,6 +41,7 @@ class ErrorDetail(_message.Message):
       DigestMismatchError   INVALID_ARGUMENT    content does not hash to its digest
       TruncatedUploadError  INVALID_ARGUMENT    an upload ended before its declared length
       LengthError           INVALID_ARGUMENT    a length contradicts dtype, shape or content
+      LinAlgError           INVALID_ARGUMENT    a matrix has no such factorization, found while running
       InvalidRequestError   INVALID_ARGUMENT    the request is wrong in another way
       OutOfRangeError       OUT_OF_RANGE        an index value outside its dim, found while running
       GraphNotFoundError    NOT_FOUND           send the graph itself
