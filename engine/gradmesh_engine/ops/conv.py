@@ -23,7 +23,7 @@ from gradmesh_engine.ops.pointwise import conjugate, in_float32
 from gradmesh_engine.ops.windows import Windows
 
 # Columns are made for as many images at a time as fit into this many bytes (at least one image).
-COLUMN_BYTES = 4 << 20
+COLUMN_BYTES = 512 << 10
 
 
 @dataclass(frozen=True)

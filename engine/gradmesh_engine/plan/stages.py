@@ -108,9 +108,30 @@ def cut(graph: Graph, rules: Sequence[Sequence[Factor]], axis: Axis | None) -> C
             level[value] = ready
             is_split[value] = factor is not None
     home = _homes(graph, governing, level, is_split)
+    kept: set[int] = set()
+    while True:
+        chain = _chain_costs(graph, is_split, kept)
+        drafts, stored = _draft(graph, governing, split, is_split, home, chain, dims, length)
+        later = _further(graph, is_split, home, drafts, stored) - kept
+        if not later:
+            return _finish(graph, drafts, dims, length, stored, is_split, first)
+        kept |= later
+
+
+def _draft(
+    graph: Graph,
+    governing: Sequence[Factor | None],
+    split: Sequence[bool],
+    is_split: Sequence[bool],
+    home: Sequence[int],
+    chain: Sequence[float],
+    dims: Sequence[int | None],
+    length: int,
+) -> tuple[list[_Draft], set[int]]:
+    """What every stage runs, and the split values kept complete."""
+    first = len(graph.inputs)
     last = max([0, *home])
     drafts = [_Draft() for _ in range(last + 1)]
-    chain = _chain_costs(graph, split, is_split)
     stored: set[int] = set()
 
     def store(value: int) -> None:
@@ -151,7 +172,41 @@ def cut(graph: Graph, rules: Sequence[Sequence[Factor]], axis: Axis | None) -> C
                 else:
                     store(i)
                     draft.reads[i] = _slot(graph, i, dims[i], length)
-    return _finish(graph, drafts, dims, length, stored, is_split, first)
+    return drafts, stored
+
+
+def _further(
+    graph: Graph, is_split: Sequence[bool], home: Sequence[int], drafts: Sequence[_Draft], stored: set[int]
+) -> set[int]:
+    """Values to keep instead of stored ones: all that later stages make of one, made in its own stage already.
+
+    A product whose bias is added again in every later stage had better be kept with its bias.
+    """
+    first = len(graph.inputs)
+    needed = set(graph.outputs)
+    for draft in drafts:
+        needed.update(i for index in draft.whole for i in graph.nodes[index].inputs)
+    users: dict[int, set[int]] = {value: set() for value in stored - needed}
+    for at, draft in enumerate(drafts):
+        for index in draft.body:
+            for i in graph.nodes[index].inputs:
+                if i in users and home[i - first] != at:
+                    users[i].add(index)
+    found = set()
+    for value, indices in users.items():
+        if len(indices) != 1:
+            continue
+        (index,) = indices
+        at = home[value - first]
+        made = graph.nodes[index].outputs[0]
+        if (
+            home[index] == at
+            and index in drafts[at].body
+            and is_split[first + index]
+            and made.nbytes <= graph.specs[value].nbytes
+        ):
+            found.add(first + index)
+    return found
 
 
 def _slot(graph: Graph, value: int, dim: int | None, length: int) -> Slot:
@@ -244,8 +299,11 @@ def _reduces(factor: Factor | None) -> bool:
     return factor is not None and factor.result is None
 
 
-def _chain_costs(graph: Graph, split: Sequence[bool], is_split: Sequence[bool]) -> list[float]:
-    """For each split value the adds per element of making it by cheap ops alone, infinite where another op is last."""
+def _chain_costs(graph: Graph, is_split: Sequence[bool], stored: set[int]) -> list[float]:
+    """For each split value the adds per element of making it by cheap ops alone of what is stored.
+
+    Infinite where another op is last, and for what is stored in any case.
+    """
     first = len(graph.inputs)
     costs = [0.0] * len(graph.specs)
     for index, node in enumerate(graph.nodes):
@@ -253,7 +311,7 @@ def _chain_costs(graph: Graph, split: Sequence[bool], is_split: Sequence[bool]) 
         if not is_split[value]:
             continue
         op = primitive_of(node.op)
-        if not op.cheap:
+        if not op.cheap or value in stored:
             costs[value] = float("inf")
             continue
         spec = node.outputs[0]
