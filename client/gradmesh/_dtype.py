@@ -188,3 +188,21 @@ class device:
 
 
 CPU: Final = device("cpu")
+
+
+class memory_format:
+    """An order of elements in memory that PyTorch lets one ask for. Accepted everywhere, and without effect. Final."""
+
+    __slots__ = ("_name",)
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __repr__(self) -> str:
+        return f"torch.{self._name}"
+
+
+contiguous_format: Final = memory_format("contiguous_format")
+preserve_format: Final = memory_format("preserve_format")
+channels_last: Final = memory_format("channels_last")
+channels_last_3d: Final = memory_format("channels_last_3d")

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from gradmesh import _dtype, _tensor
 from gradmesh._creation import DTypeLike, Size
 from gradmesh._functions import binary
-from gradmesh._functions._common import cast, ints, one, sizes, spec
+from gradmesh._functions._common import cast, ints, lift, one, sizes
 from gradmesh._functions._making import finish, same_dtype, wanted_dtype
 from gradmesh._functions.sample import key, multinomial
 from gradmesh._random import Generator
@@ -154,13 +154,11 @@ def normal(
     """
     if not isinstance(std, _tensor.Tensor) and std < 0:
         raise InvalidRequestError(f"normal expects std >= 0.0, but found std {std}", op="normal", got=str(std))
-    given: list[Any] = [value for value in (mean, std) if isinstance(value, _tensor.Tensor)]
-    if given:
-        shape: tuple[int, ...] = tuple(np.broadcast_shapes(*(spec(value).shape for value in given)))
-        wanted = spec(given[0]).dtype
-    elif size is None:
+    form = isinstance(mean, _tensor.Tensor) + 2 * isinstance(std, _tensor.Tensor)
+    if form:
+        return finish(one("normal", *lift(mean, std), key(generator), form=form), requires_grad, device)
+    if size is None:
         raise AttributeTypeError("normal(): needs a size when mean and std are numbers", op="normal")
-    else:
-        shape, wanted = ints("normal", "size", size), wanted_dtype(dtype)
+    shape, wanted = ints("normal", "size", size), wanted_dtype(dtype)
     drawn = _drawn("randn", shape, wanted, generator)
     return finish(binary.add(binary.mul(drawn, std), mean), requires_grad, device)

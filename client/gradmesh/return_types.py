@@ -119,6 +119,9 @@ class frexp(NamedTuple):
     mantissa: Tensor
     exponent: Tensor
 
+    def __repr__(self) -> str:
+        return _printed(self)
+
 
 # --- factorizations and solutions -------------------------------------------------------------------
 
@@ -318,6 +321,16 @@ class triangular_solve(NamedTuple):
 
     solution: Tensor
     cloned_coefficient: Tensor
+
+    def __repr__(self) -> str:
+        return _printed(self)
+
+
+class aminmax(NamedTuple):
+    """The smallest elements, `min`, and the largest, `max`."""
+
+    min: Tensor
+    max: Tensor
 
     def __repr__(self) -> str:
         return _printed(self)

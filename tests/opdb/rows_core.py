@@ -63,11 +63,17 @@ def _random(call: Callable[..., Any] | None, check: Callable[[Any], None], **fie
     return Row(call=call, random=True, check=check, **fields)
 
 
+def _zeroed(gm: Any, x: Any) -> Any:
+    """A leaf that requires grad cannot be written to: PyTorch's entry writes to a clone."""
+    return x.clone().zero_()
+
+
 ROWS: dict[str, Row] = {
     "H": Row(call=_attribute("H")),
     "T": Row(call=_attribute("T")),
     "bernoulli": _random(None, _moments(lambda gm: gm.bernoulli(gm.full((MANY,), 0.3)), 0.3, 0.21)),
     "cauchy": _random(_method("cauchy_"), _quantiles(lambda gm: gm.empty(MANY).cauchy_(1.0, 2.0), -1.0, 1.0, 3.0)),
+    "einsum": Row(call=lambda gm, operands, equation: gm.einsum(equation, operands)),
     "exponential": _random(_method("exponential_"), _moments(lambda gm: gm.empty(MANY).exponential_(2.0), 0.5, 0.25)),
     "geometric": _random(_method("geometric_"), _moments(lambda gm: gm.empty(MANY).geometric_(0.5), 2.0, 2.0)),
     "log_normal": _random(
@@ -78,7 +84,17 @@ ROWS: dict[str, Row] = {
     "multinomial": _random(None, _weights),
     "normal": _random(None, _moments(lambda gm: gm.normal(gm.full((MANY,), 2.0), 3.0), 2.0, 9.0)),
     "normal:in_place": _random(_method("normal_"), _moments(lambda gm: gm.empty(MANY).normal_(2.0, 3.0), 2.0, 9.0)),
-    "normal:number_mean": _random(None, _moments(lambda gm: gm.normal(2.0, gm.full((MANY,), 3.0)), 2.0, 9.0)),
+    # Its first argument is the standard deviation.
+    "normal:number_mean": _random(
+        lambda gm, std, mean: gm.normal(mean, std),
+        _moments(lambda gm: gm.normal(2.0, gm.full((MANY,), 3.0)), 2.0, 9.0),
+    ),
+    "nn.functional.dropout": _random(
+        None, _moments(lambda gm: gm.nn.functional.dropout(gm.ones(MANY), 0.2), 1.0, 0.25)
+    ),
+    "nn.functional.embedding": Row(
+        call=lambda gm, weight, index, **options: gm.nn.functional.embedding(index, weight, **options)
+    ),
     "polygamma:polygamma_n_0": Row(call=lambda gm, x, n: gm.polygamma(n, x)),
     "polygamma:polygamma_n_1": Row(call=lambda gm, x, n: gm.polygamma(n, x)),
     "polygamma:polygamma_n_2": Row(call=lambda gm, x, n: gm.polygamma(n, x)),
@@ -90,6 +106,8 @@ ROWS: dict[str, Row] = {
     "randn": _random(None, _moments(lambda gm: gm.randn(MANY), 0.0, 1.0)),
     "randn_like": _random(None, _moments(lambda gm: gm.randn_like(gm.empty(MANY)), 0.0, 1.0)),
     "special.polygamma:special_polygamma_n_0": Row(call=lambda gm, x, n: gm.special.polygamma(n, x)),
+    "where": Row(call=lambda gm, x, condition, other: gm.where(condition, x, other)),
+    "zero_": Row(call=_zeroed),
     "uniform": _random(_method("uniform_"), _moments(lambda gm: gm.empty(MANY).uniform_(-1.0, 3.0), 1.0, 4 / 3)),
 }
 _CASTS = "bfloat16 bool byte cdouble cfloat char double float half int long short"

@@ -9,12 +9,11 @@ import numpy as np
 
 from gradmesh_engine.errors import AttributeTypeError, DTypeError, GradmeshError, ShapeError
 from gradmesh_engine.ops.special import FAMILIES
-from tests.ops.rows import COMPLEX, EVERY, FLOATS, INTS, KEY, NUMBERS, WIDE, Bad, L, Row, S, T, row
+from tests.ops.rows import COMPLEX, EVERY, FLOATS, INTS, KEY, NUMBERS, WIDE, Bad, I, L, Row, S, T, row
 from tests.ops.rows_pointwise import EDGES, EDGES_A, EDGES_B, binary, unary
 
 INF, NAN = float("inf"), float("nan")
 REAL = (*FLOATS, *INTS)
-WHERE = {"igamma": "igamma", "igammac": "igammac", "nextafter": "nextafter"}
 
 
 def _special(op: str) -> Any:
@@ -40,6 +39,11 @@ _ORDERS = L([0, 1, 2, 3, 7, -1, 12])
 _POINTS = L([-0.9, -0.3, 0.2, 0.5, 0.8, 1.0, 1.5])
 
 
+def _normal(outputs: Sequence[np.ndarray], arrays: Sequence[np.ndarray], attrs: Mapping[str, Any]) -> None:
+    if outputs[0].size > 1000:
+        assert abs(outputs[0].mean() - 1) < 0.05 and abs(outputs[0].std() - 2) < 0.05
+
+
 def _weights(outputs: Sequence[np.ndarray], arrays: Sequence[np.ndarray], attrs: Mapping[str, Any]) -> None:
     """A position of weight 0 is never drawn, and without replacement none twice."""
     drawn = outputs[0].reshape(-1, attrs["num_samples"])
@@ -49,8 +53,19 @@ def _weights(outputs: Sequence[np.ndarray], arrays: Sequence[np.ndarray], attrs:
         assert all(len(set(r)) == len(r) for r in drawn.tolist())
 
 
-def _twin(function: str) -> Any:
-    return lambda t, *xs, **_: getattr(t.special, function, None)(*xs)
+def _recurrence(t: Any, a: Any, b: Any, dim: int) -> Any:
+    if not b.shape[dim]:
+        return a * b
+    rows = [b.select(dim, 0)]
+    for i in range(1, b.shape[dim]):
+        rows.append(a.select(dim, i) * rows[-1] + b.select(dim, i))
+    # One in front, so that the first factor takes part, with no effect.
+    return t.stack(rows, dim) + 0 * a
+
+
+def _cumprod_backward(t: Any, g: Any, x: Any, dim: int) -> Any:
+    x = x if x.requires_grad else x.detach().requires_grad_()
+    return t.autograd.grad(t.cumprod(x, dim), x, g, create_graph=True)[0]
 
 
 ROWS: tuple[Row, ...] = (
@@ -237,5 +252,63 @@ ROWS: tuple[Row, ...] = (
             Bad(S(T(3), KEY(), num_samples=4), ShapeError),
             Bad(S(T(3, dtype="int64"), KEY(), num_samples=1), DTypeError),
         ),
+    ),
+    # --- products ---------------------------------------------------------------------------------
+    row(
+        "scan_linear",
+        S(T(5, 7), T(5, 7), dim=0),
+        S(T(4, 5, 6), T(4, 5, 6), dim=1),
+        S(T(0, 3), T(0, 3), dim=0),
+        ref=_recurrence,
+        dtypes=("float64", "float32", *COMPLEX),
+        errors=(Bad(S(T(5), T(4), dim=0), ShapeError),),
+    ),
+    row(
+        "scan_prod_backward",
+        S(T(5, 7), T(5, 7), dim=0),
+        S(T(7), L([1.0, -2.0, 0.0, 3.0, 0.0, 0.5, 2.0]), dim=0),
+        S(T(3, 4, dtype="complex128"), T(3, 4, dtype="complex128"), dim=1),
+        S(T(0, 3), T(0, 3), dim=0),
+        ref=_cumprod_backward,
+        errors=(Bad(S(T(5), T(4), dim=0), ShapeError),),
+    ),
+    row(
+        "others_of",
+        S(T(5, 7), T(5, 7), T(5, 7), T(5, 7, low=0.3), dims=(1,)),
+        ref=lambda t, a, b, g, x, dims: t.where(x == 0, b, a / x),
+        # Alone it is no product's derivative, which its own derivative takes it for.
+        wrt=(),
+        errors=(Bad(S(T(5), T(5), T(5), T(4), dims=(0,)), ShapeError),),
+    ),
+    row("zero", *unary(), ref=lambda t, x: t.zero_(x.clone()), dtypes=EVERY),
+    # --- what a client finds before ---------------------------------------------------------------
+    row(
+        "gather_fitted",
+        S(T(6, 5), I(2, 0, below=6), dim=0),
+        S(T(6), I(below=6), dim=0),
+        S(T(), I(3, below=1), dim=0),
+        ref=lambda t, x, index, dim: t.gather(x, dim, index),
+    ),
+    row(
+        "masked_select",
+        S(T(5, 7), I(4, below=35)),
+        S(T(5, 7), I(0, below=35)),
+        ref=lambda t, x, at: t.take(x, at),
+    ),
+    row(
+        "aminmax",
+        S(T(5, 7)),
+        S(T(5, 7), dim=(1,), keepdim=True),
+        S(T()),
+        ref=lambda t, x, dim=None, keepdim=False: t.aminmax(x, dim=None if dim is None else dim[0], keepdim=keepdim),
+        dtypes=REAL,
+        errors=(Bad(S(T(0)), ShapeError),),
+    ),
+    row(
+        "normal",
+        S(T(200, 100, low=1.0, high=1.0001), L(2.0), KEY()),
+        S(T(3), T(3, low=0.1), KEY(), form=3),
+        check=_normal,
+        wrt=(),
     ),
 )

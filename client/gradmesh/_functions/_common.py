@@ -29,6 +29,11 @@ def is_number(value: object) -> bool:
     return isinstance(value, NUMBERS)
 
 
+def given(other: object) -> dict[str, bool]:
+    """The attribute of ops whose grad_fn tells a number from a tensor."""
+    return {"number": True} if is_number(other) else {}
+
+
 def wrong_type(function: str, argument: str, expected: str, value: object) -> NoReturn:
     """Raise the TypeError that PyTorch raises for an argument of the wrong type."""
     got = type(value).__name__

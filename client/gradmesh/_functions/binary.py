@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gradmesh import _tensor
-from gradmesh._functions._common import Number, Operand, is_number, lift, number, number_dtype, one, spec
+from gradmesh._functions._common import Number, Operand, given, is_number, lift, number, number_dtype, one, spec
 from gradmesh_engine import dtypes
 from gradmesh_engine.errors import DTypeError, ShapeError
 
@@ -105,7 +105,7 @@ def sub(input: Operand, other: Operand, *, alpha: Number = 1) -> Tensor:
 def rsub(input: Tensor, other: Operand, *, alpha: Number = 1) -> Tensor:
     """`other - alpha * input`. Example: `gm.rsub(gm.ones(2), 3)` is `tensor([2., 2.])`."""
     left, right = lift(input, other)
-    return one("rsub", left if alpha == 1 else mul(left, alpha), right)
+    return one("rsub", left if alpha == 1 else mul(left, alpha), right, **given(other))
 
 
 def mul(input: Operand, other: Operand) -> Tensor:
@@ -141,12 +141,12 @@ def floor_divide(input: Operand, other: Operand) -> Tensor:
 
 def remainder(input: Operand, other: Operand) -> Tensor:
     """Python's %: the sign is other's. Example: `gm.remainder(gm.tensor([-3]), 2)` is `tensor([1])`."""
-    return one("remainder", *lift(input, other))
+    return one("remainder", *lift(input, other), **given(other))
 
 
 def fmod(input: Tensor, other: Operand) -> Tensor:
     """C's fmod: the sign is input's. Example: `gm.fmod(gm.tensor([-3]), 2)` is `tensor([-1])`."""
-    return one("fmod", *lift(input, other))
+    return one("fmod", *lift(input, other), **given(other))
 
 
 def pow(input: Operand, exponent: Operand) -> Tensor:
@@ -199,7 +199,7 @@ def maximum(input: Tensor, other: Tensor) -> Tensor:
 
 def lerp(input: Tensor, end: Tensor, weight: Tensor | float) -> Tensor:
     """`input + weight * (end - input)`. Example: `gm.lerp(gm.zeros(1), gm.ones(1), 0.25)` is `tensor([0.2500])`."""
-    return one("lerp", *lift(input, end, weight))
+    return one("lerp", *lift(input, end, weight), **given(weight))
 
 
 def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 1) -> Tensor:

@@ -69,8 +69,17 @@ def to(
             _dtype.device(argument)
         elif argument is not None:
             dtype = argument
-    result = input if dtype is None else cast(input, _dtype.of(dtype).np)
-    return clone(result) if copy and result is input else result
+    return _copied(input, input.dtype if dtype is None else dtype, ignored.get("memory_format"), copy)
+
+
+def _copied(input: Tensor, dtype: _dtype.DTypeLike, form: object = None, copy: builtins.bool = False) -> Tensor:
+    """The tensor as another dtype; a copy of the same one where another order in memory is asked for."""
+    result = cast(input, _dtype.of(dtype).np)
+    if result is not input:
+        return result
+    if (form is _dtype.channels_last and input.ndim == 4) or (form is _dtype.channels_last_3d and input.ndim == 5):
+        return one("convert", input, dtype=spec(input).dtype.name)
+    return clone(input) if copy else input
 
 
 def type_as(input: Tensor, other: Tensor) -> Tensor:
@@ -90,64 +99,64 @@ def type(input: Tensor, dtype: _dtype.DTypeLike | None = None, non_blocking: bui
     return cast(input, _dtype.of(dtype).np)
 
 
-def bool(input: Tensor) -> Tensor:
+def bool(input: Tensor, memory_format: object = None) -> Tensor:
     """As bool: True where not 0. Example: `gm.ones(1).bool()` is `tensor([True])`."""
-    return cast(input, dtypes.bool_)
+    return _copied(input, _dtype.bool, memory_format)
 
 
-def byte(input: Tensor) -> Tensor:
+def byte(input: Tensor, memory_format: object = None) -> Tensor:
     """As uint8. Example: `gm.ones(1).byte()` is `tensor([1], dtype=torch.uint8)`."""
-    return cast(input, dtypes.uint8)
+    return _copied(input, _dtype.uint8, memory_format)
 
 
-def char(input: Tensor) -> Tensor:
+def char(input: Tensor, memory_format: object = None) -> Tensor:
     """As int8. Example: `gm.ones(1).char()` is `tensor([1], dtype=torch.int8)`."""
-    return cast(input, dtypes.int8)
+    return _copied(input, _dtype.int8, memory_format)
 
 
-def short(input: Tensor) -> Tensor:
+def short(input: Tensor, memory_format: object = None) -> Tensor:
     """As int16. Example: `gm.ones(1).short()` is `tensor([1], dtype=torch.int16)`."""
-    return cast(input, dtypes.int16)
+    return _copied(input, _dtype.int16, memory_format)
 
 
-def int(input: Tensor) -> Tensor:
+def int(input: Tensor, memory_format: object = None) -> Tensor:
     """As int32. Example: `gm.ones(1).int()` is `tensor([1], dtype=torch.int32)`."""
-    return cast(input, dtypes.int32)
+    return _copied(input, _dtype.int32, memory_format)
 
 
-def long(input: Tensor) -> Tensor:
+def long(input: Tensor, memory_format: object = None) -> Tensor:
     """As int64. Example: `gm.ones(1).long()` is `tensor([1])`."""
-    return cast(input, dtypes.int64)
+    return _copied(input, _dtype.int64, memory_format)
 
 
-def half(input: Tensor) -> Tensor:
+def half(input: Tensor, memory_format: object = None) -> Tensor:
     """As float16. Example: `gm.ones(1).half()` is `tensor([1.], dtype=torch.float16)`."""
-    return cast(input, dtypes.float16)
+    return _copied(input, _dtype.float16, memory_format)
 
 
-def bfloat16(input: Tensor) -> Tensor:
+def bfloat16(input: Tensor, memory_format: object = None) -> Tensor:
     """As bfloat16. Example: `gm.ones(1).bfloat16()` is `tensor([1.], dtype=torch.bfloat16)`."""
-    return cast(input, dtypes.bfloat16)
+    return _copied(input, _dtype.bfloat16, memory_format)
 
 
-def float(input: Tensor) -> Tensor:
+def float(input: Tensor, memory_format: object = None) -> Tensor:
     """As float32. Example: `gm.arange(1).float()` is `tensor([0.])`."""
-    return cast(input, dtypes.float32)
+    return _copied(input, _dtype.float32, memory_format)
 
 
-def double(input: Tensor) -> Tensor:
+def double(input: Tensor, memory_format: object = None) -> Tensor:
     """As float64. Example: `gm.arange(1).double()` is `tensor([0.], dtype=torch.float64)`."""
-    return cast(input, dtypes.float64)
+    return _copied(input, _dtype.float64, memory_format)
 
 
-def cfloat(input: Tensor) -> Tensor:
+def cfloat(input: Tensor, memory_format: object = None) -> Tensor:
     """As complex64. Example: `gm.ones(1).cfloat()` is `tensor([1.+0.j])`."""
-    return cast(input, dtypes.complex64)
+    return _copied(input, _dtype.complex64, memory_format)
 
 
-def cdouble(input: Tensor) -> Tensor:
+def cdouble(input: Tensor, memory_format: object = None) -> Tensor:
     """As complex128. Example: `gm.ones(1).cdouble()` is `tensor([1.+0.j], dtype=torch.complex128)`."""
-    return cast(input, dtypes.complex128)
+    return _copied(input, _dtype.complex128, memory_format)
 
 
 # --- complex numbers ------------------------------------------------------------------------------

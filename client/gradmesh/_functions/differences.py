@@ -116,7 +116,7 @@ def _edge(part: Any, places: Sequence[int], weights: Sequence[float], spacing: N
 def gradient(
     input: Tensor,
     *,
-    spacing: Number | Tensor | Sequence[Number] | Sequence[Tensor] = 1,
+    spacing: Number | Tensor | Sequence[Number] | Sequence[Tensor] | None = None,
     dim: int | Sequence[int] | None = None,
     edge_order: int = 1,
 ) -> tuple[Tensor, ...]:
@@ -137,7 +137,7 @@ def gradient(
     places = [dim_of(d, rank) for d in dims]
     if len(set(places)) != len(places):
         raise ShapeError(f"dim {places} appears multiple times in the list of dims", op="gradient")
-    steps = list(spacing) if isinstance(spacing, (tuple, list)) else [spacing] * len(places)
+    steps: list[Any] = list(spacing) if isinstance(spacing, (tuple, list)) else [spacing or 1] * len(places)
     if len(steps) != len(places):
         raise ShapeError(
             "torch.gradient expected spacing to be unspecified, a scalar or a list of length equal to the number of "

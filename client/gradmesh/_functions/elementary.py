@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from gradmesh import _tensor, return_types
 from gradmesh._functions import binary
-from gradmesh._functions._common import Operand, cast, is_number, lift, many, number_dtype, one, spec
+from gradmesh._functions._common import Operand, cast, given, is_number, lift, many, number_dtype, one, spec
 from gradmesh._functions._common import number as plain
 from gradmesh_engine import dtypes
 from gradmesh_engine.errors import AttributeTypeError, DTypeError
@@ -122,8 +122,7 @@ def logcumsumexp(input: Tensor, dim: int) -> Tensor:
 
 def copysign(input: Tensor, other: Operand) -> Tensor:
     """abs(input) with the sign of `other`. Example: `gm.copysign(gm.ones(1), -2)` is `tensor([-1.])`."""
-    number = {"number": True} if is_number(other) else {}
-    return one("copysign", *lift(input, other), **number)
+    return one("copysign", *lift(input, other), **given(other))
 
 
 def fmax(input: Tensor, other: Tensor) -> Tensor:

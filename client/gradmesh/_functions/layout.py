@@ -10,7 +10,9 @@ import operator
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from gradmesh import _strides
+import numpy as np
+
+from gradmesh import _strides, _tensor, _trace
 from gradmesh._functions import convert
 from gradmesh._functions._common import Dims, dim_of, ints, many, one, sizes, spec
 from gradmesh_engine.errors import ShapeError
@@ -162,7 +164,8 @@ def squeeze(input: Tensor, dim: Dims | None = None) -> Tensor:
     """
     if dim is None:
         return one("squeeze", input)
-    return one("squeeze", input, dim=ints("squeeze", "dim", dim))
+    several = {} if isinstance(dim, int) else {"several": True}
+    return one("squeeze", input, dim=ints("squeeze", "dim", dim), **several)
 
 
 def unsqueeze(input: Tensor, dim: int) -> Tensor:
@@ -301,11 +304,31 @@ def rot90(input: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
     return one("rot90", input, k=k, dims=ints("rot90", "dims", dims))
 
 
-def repeat_interleave(input: Tensor, repeats: int, dim: int | None = None) -> Tensor:
-    """Every element (slice of a dim) `repeats` times in a row.
+def repeat_interleave(
+    input: Tensor, repeats: int | Tensor | None = None, dim: int | None = None, *, output_size: int | None = None
+) -> Tensor:
+    """Every element (slice of a dim) `repeats` times in a row; a vector gives a number for each, and evaluates.
 
-    Example: `gm.repeat_interleave(gm.arange(2), 2)` is `tensor([0, 0, 1, 1])`.
+    Of the repeats alone it gives the positions, each as often as they say.
+
+    Example: `gm.repeat_interleave(gm.arange(2), 2)` is `tensor([0, 0, 1, 1])`. Raises ShapeError where the vector has
+    another length than the dim, or the result another size than `output_size`.
     """
+    if repeats is None:
+        return _trace.constant(_repeated(input, spec(input).size))
+    if isinstance(repeats, _tensor.Tensor):
+        if dim is None:
+            input, dim = reshape(input, (-1,)), 0
+        size = input.shape[dim_of(dim, input.ndim)]
+        at = _repeated(repeats, size)
+        if output_size is not None and output_size != at.size:
+            raise ShapeError(
+                f"allocated size does not match required size, {output_size} and {at.size}",
+                op="repeat_interleave",
+                expected=str(at.size),
+                got=str(output_size),
+            )
+        return one("index_select", input, _trace.constant(at), dim=dim)
     return one("repeat_interleave", input, repeats=repeats, dim=dim)
 
 
@@ -398,12 +421,28 @@ def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     return split(input, [0] * chunks, dim) if size == 0 else split(input, -(-size // chunks), dim)
 
 
-def tensor_split(input: Tensor, indices_or_sections: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
+def _repeated(repeats: Tensor, size: int) -> np.ndarray:
+    counts = repeats.numpy(force=True)
+    if counts.ndim > 1 or counts.dtype.kind not in "iu" or (counts < 0).any():
+        raise ShapeError("repeats must be 0-dim or 1-dim tensor of integers >= 0", op="repeat_interleave")
+    if counts.size not in (1, size):
+        raise ShapeError(
+            "repeats must have the same size as input along dim",
+            op="repeat_interleave",
+            expected=str(size),
+            got=str(counts.size),
+        )
+    return np.repeat(np.arange(size), np.broadcast_to(counts.reshape(-1), (size,)))
+
+
+def tensor_split(input: Tensor, indices_or_sections: int | Sequence[int] | Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     """Views of sections that differ in size by at most 1, or of what lies between indices.
 
     Example: `gm.tensor_split(gm.arange(3), 2)` is `(tensor([0, 1]), tensor([2]))`.
     """
     size = input.shape[dim_of(dim, input.ndim)]
+    if isinstance(indices_or_sections, _tensor.Tensor):
+        indices_or_sections = indices_or_sections.tolist()
     if isinstance(indices_or_sections, int):
         if indices_or_sections < 1:
             raise ShapeError(f"number of sections must be larger than 0, got {indices_or_sections}", op="tensor_split")

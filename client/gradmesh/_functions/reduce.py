@@ -67,14 +67,21 @@ def sum(
     input: Tensor, dim: Dims | None = None, keepdim: bool = False, *, dtype: _dtype.DTypeLike | None = None
 ) -> Tensor:
     """Sum over dims. Example: `gm.sum(gm.ones(2, 3), dim=0)` is `tensor([2., 2., 2.])`."""
-    return one("sum", input, **dims_of("sum", dim, keepdim, dtype))
+    attrs = dims_of("sum", dim, keepdim, dtype)
+    if dim is not None:
+        # No dims are all of them, but PyTorch's name of the derivative tells them apart.
+        attrs.setdefault("dim", ())
+    return one("sum", input, **attrs)
 
 
 def mean(
     input: Tensor, dim: Dims | None = None, keepdim: bool = False, *, dtype: _dtype.DTypeLike | None = None
 ) -> Tensor:
     """Mean over dims, of floats only. Example: `gm.mean(gm.ones(2, 3))` is `tensor(1.)`."""
-    return one("mean", input, **dims_of("mean", dim, keepdim, dtype))
+    attrs = dims_of("mean", dim, keepdim, dtype)
+    if dim is not None:
+        attrs.setdefault("dim", ())
+    return one("mean", input, **attrs)
 
 
 def prod(
@@ -207,10 +214,10 @@ def amin(input: Tensor, dim: Dims = (), keepdim: bool = False) -> Tensor:
     return one("amin", input, **dims_of("amin", dim, keepdim))
 
 
-def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> tuple[Tensor, Tensor]:
-    """(`amin`, `amax`). Example: `gm.aminmax(gm.tensor([1., 3.]))` is `(tensor(1.), tensor(3.))`."""
-    dims = () if dim is None else dim
-    return amin(input, dims, keepdim), amax(input, dims, keepdim)
+def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> return_types.aminmax:
+    """(`amin`, `amax`). Example: `gm.aminmax(gm.tensor([1., 3.])).max` is `tensor(3.)`."""
+    low, high = many("aminmax", input, **dims_of("aminmax", dim, keepdim))
+    return return_types.aminmax(low, high)
 
 
 @overload

@@ -67,7 +67,12 @@ def normal_(input: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Ge
     """
     if std < 0:
         raise InvalidRequestError(f"normal expects std >= 0.0, but found std {std}", op="normal_", got=str(std))
-    drawn = one("randn", key(generator), shape=spec(input).shape, dtype=spec(input).dtype.name)
+    own = spec(input)
+    if dtypes.is_complex(own.dtype):
+        parts = [one("randn", key(generator), shape=own.shape, dtype=dtypes.real_of(own.dtype).name) for _ in range(2)]
+        # A complex normal number has variance 1 in all.
+        return in_place(input, binary.add(binary.mul(one("complex", *parts), std * math.sqrt(0.5)), mean))
+    drawn = one("randn", key(generator), shape=own.shape, dtype=own.dtype.name)
     return in_place(input, drawn if (mean, std) == (0.0, 1.0) else binary.add(binary.mul(drawn, std), mean))
 
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING, Final, overload
 
 import numpy as np
 
 from gradmesh import _tensor, _trace
 from gradmesh._functions import layout
-from gradmesh._functions._common import Number, Operand, lift, one, scalar, spec, tensors_of
+from gradmesh._functions._common import Number, Operand, given, lift, one, scalar, spec, tensors_of
 from gradmesh_engine import dtypes
-from gradmesh_engine.errors import DTypeError
+from gradmesh_engine.errors import AttributeTypeError, DTypeError
 
 if TYPE_CHECKING:
     from gradmesh._tensor import Tensor
@@ -89,17 +89,45 @@ def gather(input: Tensor, dim: int, index: Tensor) -> Tensor:
 
     Example: `gm.gather(gm.arange(3), 0, gm.tensor([2]))` is `tensor([2])`.
     """
-    return one("gather", input, index, dim=dim)
+    own, at = spec(input), spec(index)
+    if own.ndim == at.ndim and at.size:
+        return one("gather", input, index, dim=dim)
+    fits = max(own.ndim, 1) == max(at.ndim, 1) or not at.size
+    return one("gather_fitted" if fits else "gather", input, index, dim=dim)
 
 
-def scatter(input: Tensor, dim: int, index: Tensor, src: Operand) -> Tensor:
-    """A copy with src[i][j] placed at [index[i][j]][j] for dim 0.
+def scatter(
+    input: Tensor,
+    dim: int,
+    index: Tensor,
+    src: Operand | None = None,
+    *,
+    value: Operand | None = None,
+    reduce: str | None = None,
+) -> Tensor:
+    """A copy with src[i][j] placed at [index[i][j]][j] for dim 0; with `reduce` "add" or "multiply" combined with it.
 
     Example: `gm.scatter(gm.zeros(2), 0, gm.tensor([1]), 5.)` is `tensor([0., 5.])`.
     """
+    src = value if src is None else src
+    if src is None:
+        raise AttributeTypeError("scatter(): give src or value", op="scatter", expected="src or value", got="neither")
+    kind = given(src)
     if not isinstance(src, _tensor.Tensor):
         src = scalar(src, spec(input).dtype)
-    return one("scatter", input, index, src, dim=dim)
+    if reduce is None:
+        return one("scatter", input, index, src, dim=dim, **kind)
+    if reduce not in _REDUCTIONS:
+        raise AttributeTypeError(
+            "reduce argument must be either add or multiply.",
+            op="scatter",
+            expected="add or multiply",
+            got=repr(reduce),
+        )
+    if kind:
+        src = one("expand", src, shape=spec(index).shape)
+    # PyTorch does not differentiate these: `scatter_reduce` is its way to do so.
+    return one("scatter_reduce", input.detach(), index, src.detach(), dim=dim, reduce=_REDUCTIONS[reduce])
 
 
 def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
@@ -140,7 +168,7 @@ def index_fill(input: Tensor, dim: int, index: Tensor, value: Operand) -> Tensor
     Example: `gm.index_fill(gm.zeros(2), 0, gm.tensor([1]), 5.)` is `tensor([0., 5.])`.
     """
     if not isinstance(value, _tensor.Tensor):
-        value = scalar(value, spec(input).dtype)
+        return one("index_fill", input, index, scalar(value, spec(input).dtype), dim=dim, number=True)
     return one("index_fill", input, index, value, dim=dim)
 
 
@@ -151,6 +179,8 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Te
     """
     return one("take_along_dim", input, indices, dim=dim)
 
+
+_REDUCTIONS: Final = {"add": "sum", "multiply": "prod"}
 
 # --- by mask --------------------------------------------------------------------------------------
 
@@ -199,7 +229,12 @@ def nonzero(input: Tensor, *, as_tuple: bool = False) -> Tensor | tuple[Tensor, 
 
     Example: `gm.nonzero(gm.tensor([0, 5]))` is `tensor([[1]])`.
     """
-    found = np.nonzero(input.numpy(force=True))
+    array = input.numpy(force=True)
+    if not array.ndim:
+        if as_tuple:
+            return (_trace.constant(np.flatnonzero(array)),)
+        return _trace.constant(np.zeros((int(bool(array)), 0), np.int64))
+    found = np.nonzero(array)
     if as_tuple:
         return tuple([_trace.constant(np.ascontiguousarray(part)) for part in found])
     return _trace.constant(np.stack(found, axis=1) if found else np.zeros((0, 0), np.int64))
@@ -224,21 +259,27 @@ def masked_select(input: Tensor, mask: Tensor) -> Tensor:
         )
     whole, where_true = layout.broadcast_tensors(input, mask)
     picks = np.flatnonzero(where_true.numpy())
-    return one("index_select", layout.reshape(whole, (-1,)), _trace.constant(picks), dim=0)
+    return one("masked_select", whole, _trace.constant(picks))
 
 
 def unique(
-    input: Tensor, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False
+    input: Tensor,
+    sorted: bool = True,
+    return_inverse: bool = False,
+    return_counts: bool = False,
+    dim: int | None = None,
 ) -> Tensor | tuple[Tensor, ...]:
-    """The distinct elements in ascending order; on demand also each element's place among them, and counts. Evaluates.
+    """The distinct elements, or slices of a dim, in ascending order. Evaluates.
+
+    On demand also each one's place among them, and how often each occurs.
 
     Example: `gm.unique(gm.tensor([2, 1, 2]))` is `tensor([1, 2])`.
     """
     array = input.numpy(force=True)
-    values, inverse, counts = np.unique(array, return_inverse=True, return_counts=True)
+    values, inverse, counts = np.unique(array, return_inverse=True, return_counts=True, axis=dim, equal_nan=False)
     results = [_trace.constant(values)]
     if return_inverse:
-        results.append(_trace.constant(inverse.reshape(array.shape)))
+        results.append(_trace.constant(inverse.reshape(array.shape if dim is None else -1)))
     if return_counts:
         results.append(_trace.constant(counts))
     return results[0] if len(results) == 1 else tuple(results)

@@ -231,12 +231,12 @@ def frac(input: Tensor) -> Tensor:
     return one("frac", input)
 
 
-def round(input: Tensor, *, decimals: int = 0) -> Tensor:
+def round(input: Tensor, *, decimals: int | None = None) -> Tensor:
     """To the nearest whole number, or number of decimals; halves to even.
 
     Example: `gm.round(gm.tensor([1.5]))` is `tensor([2.])`.
     """
-    return one("round", input, decimals=decimals)
+    return one("round", input) if decimals is None else one("round", input, decimals=decimals)
 
 
 def isnan(input: Tensor) -> Tensor:

@@ -30,6 +30,7 @@ from gradmesh_engine.ops import random as _random  # noqa: F401
 from gradmesh_engine.ops import reduce as _reduce  # noqa: F401
 from gradmesh_engine.ops import regions as _regions  # noqa: F401
 from gradmesh_engine.ops import resampling as _resampling  # noqa: F401
+from gradmesh_engine.ops import running as _running  # noqa: F401
 from gradmesh_engine.ops import scattering as _scattering  # noqa: F401
 from gradmesh_engine.ops import selecting as _selecting  # noqa: F401
 from gradmesh_engine.ops import several as _several  # noqa: F401

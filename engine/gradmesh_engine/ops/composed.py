@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -12,9 +12,9 @@ from gradmesh_engine import dtypes
 from gradmesh_engine.builder import V, constant
 from gradmesh_engine.dtypes import BOOL, COMPLEX, FLOAT, INT
 from gradmesh_engine.errors import DTypeError, ShapeError
-from gradmesh_engine.graph import AttrValue, TensorSpec
+from gradmesh_engine.graph import TensorSpec
 from gradmesh_engine.ops.base import Attr, Composite, Factor, Primitive, Site, Specs, declare, lookup
-from gradmesh_engine.ops.numeric import absolute, complex_, conj, imag, isfinite, isnan, real
+from gradmesh_engine.ops.numeric import NUMBER_GIVEN, absolute, by_number, complex_, conj, imag, isfinite, isnan, real
 from gradmesh_engine.ops.numeric import power as pow_
 from gradmesh_engine.ops.pointwise import (
     REAL,
@@ -39,17 +39,9 @@ from gradmesh_engine.ops.pointwise import (
     where,
 )
 from gradmesh_engine.ops.reduce import normal_dim, reduce_sum
-from gradmesh_engine.ops.several import logaddexp
+from gradmesh_engine.ops.several import complex_logaddexp, logaddexp
 from gradmesh_engine.ops.smooth import cos, exp, log, sin
 from gradmesh_engine.ops.special import special, special_pair
-
-
-def by_number(tensor: str, number: str) -> Callable[[Specs, Mapping[str, AttrValue]], str]:
-    """The grad_fn's name by whether the other operand was given as a tensor or as a number."""
-    return lambda specs, attrs: number if attrs.get("number") else tensor
-
-
-NUMBER_GIVEN: Final = {"number": Attr("bool", None, "the other operand was given as a number")}
 
 
 def _declare(
@@ -148,6 +140,14 @@ _declare(
     "",
     "Where the imaginary part is 0.",
     lambda x: is_zero(imag(x)) if dtypes.is_complex(x.dtype) else constant(x, True, x.shape, dtypes.bool_),
+)
+
+_declare(
+    "zero",
+    "ZeroBackward0",
+    "Zeros of the operand's shape, of which they are to take the place.",
+    lambda x: constant(x, 0, x.shape),
+    vjp=lambda g, y, x: (constant(g, 0, x.shape),),
 )
 
 # --- choosing -------------------------------------------------------------------------------------
@@ -279,17 +279,9 @@ def _scan_kernel(site: Site) -> Run:
 
     def run(x: np.ndarray, out: np.ndarray) -> None:
         source, target = np.moveaxis(x, dim, 0), np.moveaxis(out, dim, 0)
-        for i in range(len(source)):
-            if i == 0:
-                target[0] = source[0]
-                continue
-            seen, here = target[i - 1], source[i]
-            swap = seen.real < here.real
-            high, low = np.where(swap, here, seen), np.where(swap, seen, here)
-            with np.errstate(all="ignore"):
-                total = high + np.log1p(np.exp(low - high))
-            # Next to nothing at all, what is added is the sum.
-            target[i] = np.where(np.isneginf(low.real), high, total)
+        target[:1] = source[:1]
+        for i in range(1, len(source)):
+            target[i] = complex_logaddexp(target[i - 1], source[i])
 
     return run
 

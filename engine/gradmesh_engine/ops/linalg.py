@@ -267,6 +267,13 @@ bilinear = declare(
 )
 
 
+def _collapsed(x: V, dim: int) -> V:
+    """The sum over one dim, kept at size 1."""
+    shape = tuple(1 if d == dim else n for d, n in enumerate(x.shape))
+    result: V = lookup("reshape")(lookup("reduce_sum")(x, dims=(dim,)), shape=shape)
+    return result
+
+
 def _tensordot(a: V, b: V, dims_a: Sequence[int], dims_b: Sequence[int]) -> V:
     if len(dims_a) != len(dims_b):
         raise AxisError("tensordot: both dims lists must have the same length", got=f"{dims_a} and {dims_b}")
@@ -274,6 +281,11 @@ def _tensordot(a: V, b: V, dims_a: Sequence[int], dims_b: Sequence[int]) -> V:
     right = list(_LETTERS[26 : 26 + b.ndim])
     for da, db in zip(dims_a, dims_b, strict=True):
         at, bt = normal_dim(da, a.ndim), normal_dim(db, b.ndim)
+        # A dim of size 1 meets any: the other is summed over.
+        if a.shape[at] != b.shape[bt] and b.shape[bt] == 1:
+            a = _collapsed(a, at)
+        elif a.shape[at] != b.shape[bt] and a.shape[at] == 1:
+            b = _collapsed(b, bt)
         if a.shape[at] != b.shape[bt]:
             raise ShapeError(
                 f"contracted dimensions need to match, but first has size {a.shape[at]} in dim {da} and second has "
@@ -358,8 +370,11 @@ def _summed(x: V, labels: str, keep: str) -> tuple[V, str]:
     dims = tuple(i for i, label in enumerate(labels) if label not in keep)
     if not dims:
         return x, labels
-    y = reduce_sum(convert(x, dtype="float32") if dtypes.is_half(x.dtype) else x, dims=dims)
-    return convert(y, dtype=x.dtype.name), "".join(label for label in labels if label in keep)
+    whole = dtypes.category(x.dtype) <= dtypes.INT
+    wide = convert(x, dtype="float32" if dtypes.is_half(x.dtype) else "int64" if whole else x.dtype.name)
+    # Sums of whole numbers are int64.
+    total = convert(reduce_sum(wide, dims=dims), dtype="int64" if whole else x.dtype.name)
+    return total, "".join(label for label in labels if label in keep)
 
 
 def _einsum(*operands: V, equation: str) -> V:

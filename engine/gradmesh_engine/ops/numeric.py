@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
 
 import numpy as np
 
@@ -93,7 +93,7 @@ def _rounding(ufunc: np.ufunc) -> Any:
 
 @in_float32
 def _round_kernel(site: Site) -> Run:
-    decimals = site.attrs["decimals"]
+    decimals = site.attrs.get("decimals", 0)
     if dtypes.category(site.out.dtype) < FLOAT:
         return lambda x, out: np.copyto(out, x)
     if not decimals:
@@ -121,8 +121,9 @@ round_ = pointwise(
     "round",
     _round_kernel,
     allowed=REAL_NUMBER,
-    attrs={"decimals": Attr("int", 0, "decimal places kept")},
+    attrs={"decimals": Attr("int", None, "decimal places kept, by default none")},
     vjp=_flat_attrs,
+    grad_name=lambda specs, attrs: "RoundBackward0" if attrs.get("decimals") is None else "RoundBackward1",
     doc="The nearest whole number, halves to even.",
 )
 frac = declare(
@@ -178,14 +179,12 @@ def _flat_pair(g: V, y: V, a: V, b: V) -> tuple[V, V]:
     return zeros_like(g), zeros_like(g)
 
 
-def named_by_number(name: str) -> Any:
-    """PyTorch names the derivative by whether the other operand is a number or a tensor."""
+def by_number(tensor: str, number: str) -> Callable[[Specs, Mapping[str, AttrValue]], str]:
+    """The grad_fn's name by whether the other operand was given as a tensor or as a number."""
+    return lambda specs, attrs: number if attrs.get("number") else tensor
 
-    def grad_name(specs: Specs, attrs: Mapping[str, AttrValue]) -> str:
-        number = not specs[-1].shape and any(s.shape for s in specs)
-        return f"{name}Backward{0 if number else 1}"
 
-    return grad_name
+NUMBER_GIVEN: Final = {"number": Attr("bool", None, "the other operand was given as a number")}
 
 
 floor_divide = pointwise(
@@ -223,8 +222,9 @@ remainder = pointwise(
     arity=2,
     allowed=REAL_NUMBER,
     cost=6.0,
-    vjp=lambda g, y, a, b: (g, -(g * div_floor(a, b))),
-    grad_name=named_by_number("Remainder"),
+    attrs=NUMBER_GIVEN,
+    vjp=lambda g, y, a, b, **_: (g, -(g * div_floor(a, b))),
+    grad_name=by_number("RemainderBackward1", "RemainderBackward0"),
     doc="a - b * floor(a / b): the sign is b's.",
 )
 fmod = pointwise(
@@ -233,8 +233,9 @@ fmod = pointwise(
     arity=2,
     allowed=REAL_NUMBER,
     cost=6.0,
-    vjp=lambda g, y, a, b: (g, -(g * div_trunc(a, b))),
-    grad_name=named_by_number("Fmod"),
+    attrs=NUMBER_GIVEN,
+    vjp=lambda g, y, a, b, **_: (g, -(g * div_trunc(a, b))),
+    grad_name=by_number("FmodBackward1", "FmodBackward0"),
     doc="a - b * trunc(a / b): the sign is a's.",
 )
 

@@ -16,9 +16,9 @@ import numpy as np
 from gradmesh_engine import dtypes
 from gradmesh_engine.builder import V, constant
 from gradmesh_engine.errors import AttributeTypeError, DTypeError, InvalidRequestError, ShapeError
-from gradmesh_engine.graph import TensorSpec
+from gradmesh_engine.graph import AttrValue, TensorSpec
 from gradmesh_engine.ops.base import Attr, Composite, Factor, Primitive, Site, Specs, declare
-from gradmesh_engine.ops.pointwise import Run, convert, floating, gt, keep, lt, where
+from gradmesh_engine.ops.pointwise import Run, broadcast_shapes, convert, floating, gt, keep, lt, where
 
 Fill: TypeAlias = "Callable[[Stream, int, np.ndarray], None]"
 
@@ -392,6 +392,14 @@ def _bernoulli(x: V, key: V) -> V:
     return result
 
 
+def _normal(mean: V, std: V, key: V, form: int) -> V:
+    dtype = dtypes.result_type([(v.dtype, 2 if v.shape else 1) for v in (mean, std)])
+    shape = broadcast_shapes([mean.shape, std.shape])
+    drawn = randn(key, shape=shape, dtype=dtypes.real_of(dtype).name)
+    result: V = mean + std * drawn
+    return result
+
+
 declare(
     Composite(
         name="bernoulli",
@@ -420,6 +428,25 @@ def _drop(x: V, key: V, p: float, training: bool, mask_shape: Sequence[int]) -> 
 _DROPOUT = {"p": Attr("float", 0.5, "the probability to drop"), "training": Attr("bool", True)}
 
 
+def _normal_name(specs: Specs, attrs: Mapping[str, AttrValue]) -> str:
+    return f"NormalBackward{attrs['form']}"
+
+
+declare(
+    Composite(
+        name="normal",
+        arity=3,
+        attrs={"form": Attr("int", 3, "1: the mean is a tensor, 2: the standard deviation, 3: both")},
+        grad_name=_normal_name,
+        doc="(mean, standard deviation, key): numbers from normal distributions.",
+        body=_normal,
+        vjp=lambda g, y, mean, std, key, form: (
+            constant(g, 0, mean.shape, mean.dtype),
+            constant(g, 0, std.shape, std.dtype),
+            None,
+        ),
+    )
+)
 declare(
     Composite(
         name="dropout",

@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 
 from gradmesh_engine import dtypes
-from gradmesh_engine.builder import V, constant
-from gradmesh_engine.dtypes import real_of
+from gradmesh_engine.builder import V
 from gradmesh_engine.errors import AxisError, ShapeError
 from gradmesh_engine.graph import TensorSpec
 from gradmesh_engine.ops.base import Attr, Factor, Primitive, Reduction, Site, Specs, Vjp, declare, lookup
-from gradmesh_engine.ops.pointwise import Run, conjugate, convert, is_zero, keep
+from gradmesh_engine.ops.pointwise import Run, convert, keep
 
 # --- dims -----------------------------------------------------------------------------------------
 
@@ -289,15 +288,9 @@ reduce_min = _reduction(
 
 
 def _prod_vjp(g: V, y: V, x: V, dims: tuple[int, ...]) -> tuple[V]:
-    """The product of the others: y / x, or, at a single zero, the product without it."""
-    zero = is_zero(x)
-    zeros = reduce_sum(convert(zero, dtype=real_of(g.dtype).name), dims=dims)
-    others = reduce_prod(lookup("where")(zero, constant(x, 1), x), dims=dims)
-    one = constant(x, 1)
-    usual = g * conjugate(y / lookup("where")(is_zero(y), one, y) * others)
-    spare = keep(g * conjugate(others), lookup("eq")(zeros, constant(zeros, 1)))
-    at_others = spread(usual, dims, x.shape) / conjugate(lookup("where")(zero, one, x))
-    return (lookup("where")(zero, spread(spare, dims, x.shape), at_others),)
+    from gradmesh_engine.ops.running import prod_backward  # which is made of these
+
+    return (prod_backward(g, y, x, dims),)
 
 
 reduce_prod: Primitive = _reduction(
@@ -343,16 +336,7 @@ def _backwards(v: V, dim: int) -> V:
 
 
 def _scan_prod_vjp(g: V, y: V, x: V, dim: int) -> tuple[V]:
-    # Before the first zero y / x serves; at it, the products made as if it were 1; behind it all is 0.
-    where, zero = lookup("where"), is_zero(x)
-    seen = scan_sum(convert(zero, dtype="int64"), dim=dim)
-    none = is_zero(seen)
-    first = lookup("logical_and")(zero, lookup("eq")(seen, constant(seen, 1)))
-    one = constant(x, 1)
-    spared = scan_prod(where(first, one, x), dim=dim)
-    usual = _backwards(g * conjugate(y), dim) / conjugate(where(zero, one, x))
-    at_zero = _backwards(g * conjugate(spared), dim)
-    return (where(none, usual, keep(at_zero, first)),)
+    return (lookup("scan_prod_backward")(g, x, dim=dim),)
 
 
 argmax_along = _along("argmax_along", np.argmax, None, "Position of the first maximum along `dim`.", index=True)

@@ -273,9 +273,11 @@ def _concat_spec(specs: Specs, *, dim: int) -> TensorSpec:
 def _concat_prepare(operands: Sequence[V], attrs: Mapping[str, AttrValue]) -> Sequence[V]:
     specs = tuple(v.spec for v in operands)
     out = _concat_spec(specs, dim=attrs["dim"])  # type: ignore[arg-type]
-    joined = _joined(specs)
-    kept = [v for v in operands if v.spec in joined] if len(joined) > 1 or joined[0].shape != (0,) else operands[:1]
-    return [lookup("convert")(v, dtype=out.dtype.name) for v in kept]
+    at = normal_dim(int(attrs["dim"]), out.ndim)  # type: ignore[arg-type]
+    nothing = (*out.shape[:at], 0, *out.shape[at + 1 :])
+    # An empty vector joins anything, and has an empty gradient of its own.
+    fitted = [reshape(v, shape=nothing) if v.shape == (0,) and v.ndim != out.ndim else v for v in operands]
+    return [lookup("convert")(v, dtype=out.dtype.name) for v in fitted]
 
 
 def _concat_kernel(site: Site) -> Callable[..., None]:

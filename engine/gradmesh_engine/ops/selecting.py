@@ -22,6 +22,7 @@ from gradmesh_engine.ops.indexing import (
     take,
 )
 from gradmesh_engine.ops.layout import Ints, expand, normal_dim, normal_dims, permute
+from gradmesh_engine.ops.numeric import NUMBER_GIVEN, by_number
 from gradmesh_engine.ops.pointwise import broadcast_shapes
 from gradmesh_engine.ops.regions import assigned_shape, narrowed, pad, slice_update
 from gradmesh_engine.ops.shaping import DIM, composite, reshaped
@@ -172,7 +173,7 @@ def _filled(x: V, mask: V, value: V) -> V:
     return op("where", mask, op("convert", value, dtype=x.dtype.name), x)
 
 
-def _index_fill(x: V, index: V, value: V, *, dim: int) -> V:
+def _index_fill(x: V, index: V, value: V, *, dim: int, number: bool | None) -> V:
     index, dim = _vector("index_fill", x, index, dim)
     if value.ndim:
         raise ShapeError(f"index_fill_ only supports a 0-dimensional value tensor, but got {value.ndim} dimension(s)")
@@ -209,16 +210,27 @@ composite(
     "index_fill",
     _index_fill,
     arity=3,
-    attrs={"dim": DIM},
-    grad_name="IndexFillBackward1",
+    attrs={"dim": DIM, **NUMBER_GIVEN},
+    grad_name=by_number("IndexFillBackward1", "IndexFillBackward0"),
     doc="(x, index, value): a copy of x with a 0-d value written at the entries a vector names.",
 )
 
 # --- one index per element ------------------------------------------------------------------------
 
 
+def _gather_fitted(x: V, index: V, *, dim: int) -> V:
+    if not index.spec.size:
+        nothing: V = reshaped(op("strided_slice", reshaped(x, x.spec.size), starts=(0,), stops=(0,), steps=(1,)), 0)
+        return reshaped(nothing, *index.shape)
+    x1, index1 = (reshaped(v, *(v.shape or (1,))) for v in (x, index))
+    return reshaped(gather(x1, index1, dim=dim), *index.shape)
+
+
 def _take_along_dim(x: V, index: V, *, dim: int | None) -> V:
     check_index("take_along_dim", index.spec)
+    # Positions here may count from the end; those of gather may not.
+    size = constant(index, x.spec.size if dim is None else x.shape[normal_dim(dim, x.ndim)])
+    index = op("where", op("lt", index, constant(index, 0)), index + size, index)
     if dim is None:
         result: V = gather(reshaped(x, x.spec.size), reshaped(index, index.spec.size), dim=0)
         return result
@@ -263,7 +275,7 @@ def _reached(x: V, index: V, dim: int) -> dict[str, Ints] | None:
     return {"starts": (0,) * x.ndim, "stops": stops, "steps": (1,) * x.ndim}
 
 
-def _scatter(x: V, index: V, src: V, *, dim: int) -> V:
+def _scatter(x: V, index: V, src: V, *, dim: int, number: bool | None = None) -> V:
     if src.ndim == 0 and index.ndim:
         return _filled(x, _scatter(_bools(x), index, _bools(x, index.shape, True), dim=dim), src)
     src, dim = scattered("scatter", x, index, src, dim)
@@ -286,9 +298,19 @@ def _scatter_add(x: V, index: V, src: V, *, dim: int) -> V:
 
 
 def _scatter_name(specs: Specs, attrs: Any) -> str:
+    if attrs.get("number"):
+        return "ScatterBackward1"
     return "ScatterBackward1" if specs[2].ndim == 0 and specs[1].ndim else "ScatterBackward0"
 
 
+composite(
+    "gather_fitted",
+    _gather_fitted,
+    arity=2,
+    attrs={"dim": DIM},
+    grad_name="GatherBackward0",
+    doc="gather where an empty index fits anything, and a 0-d tensor counts as one with a dim.",
+)
 composite(
     "take_along_dim",
     _take_along_dim,
@@ -301,7 +323,7 @@ composite(
     "scatter",
     _scatter,
     arity=3,
-    attrs={"dim": DIM},
+    attrs={"dim": DIM, **NUMBER_GIVEN},
     grad_name=_scatter_name,
     doc="(x, index, src): a copy of x with out[i, index[i, j]] = src[i, j] for dim 1; src may be 0-d.",
 )
@@ -360,6 +382,13 @@ composite(
     attrs={"scalar": Attr("bool", True, "the value was a Python number")},
     grad_name=lambda specs, attrs: "MaskedFillBackward0" if attrs.get("scalar", True) else "MaskedFillBackward1",
     doc="(x, mask, value): the 0-d value where the mask holds, x elsewhere.",
+)
+composite(
+    "masked_select",
+    lambda x, at: take(reshaped(x, x.spec.size), at, dim=0, wrap=False),
+    arity=2,
+    grad_name="MaskedSelectBackward0",
+    doc="(x, positions): the elements of the flattened x there, which a client found by a mask.",
 )
 composite(
     "masked_scatter",

@@ -11,10 +11,11 @@ from gradmesh_engine.builder import V
 from gradmesh_engine.dtypes import FLOAT
 from gradmesh_engine.errors import DTypeError
 from gradmesh_engine.ops.base import Attr, Composite, Primitive, Site, declare
-from gradmesh_engine.ops.numeric import absolute, isfinite, isnan, named_by_number
+from gradmesh_engine.ops.numeric import NUMBER_GIVEN, absolute, by_number, isfinite, isnan
 from gradmesh_engine.ops.pointwise import (
     REAL,
     Run,
+    conjugate,
     convert,
     eq,
     floating,
@@ -37,8 +38,21 @@ def _atan2_vjp(g: V, y: V, a: V, b: V) -> tuple[V, V]:
     return scaled * b, -(scaled * a)
 
 
+def complex_logaddexp(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """log(e^a + e^b) of complex numbers: the one with the larger real part, and what the other adds to it."""
+    swap = a.real < b.real
+    high, low = np.where(swap, b, a), np.where(swap, a, b)
+    with np.errstate(all="ignore"):
+        total = high + np.log1p(np.exp(low - high))
+    # Next to nothing at all, what is added is the sum.
+    result: np.ndarray = np.where(np.isneginf(low.real), high, total)
+    return result
+
+
 @in_float32
 def _logaddexp_kernel(site: Site) -> Run:
+    if dtypes.is_complex(site.out.dtype):
+        return lambda a, b, out: np.copyto(out, complex_logaddexp(a, b))
     high = np.empty(site.out.shape, site.out.dtype)
 
     def run(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
@@ -94,10 +108,9 @@ logaddexp = pointwise(
     _logaddexp_kernel,
     arity=2,
     compute=floating,
-    allowed=REAL,
     cost=14.0,
     inplace=False,
-    vjp=lambda g, y, a, b: (g * sigmoid(a - b), g * sigmoid(b - a)),
+    vjp=lambda g, y, a, b: (g * conjugate(sigmoid(a - b)), g * conjugate(sigmoid(b - a))),
     doc="log(e^a + e^b), without overflow.",
 )
 xlogy: Primitive = pointwise(
@@ -114,14 +127,24 @@ xlogy: Primitive = pointwise(
 
 # --- three operands -------------------------------------------------------------------------------
 
-rsub = declare(Composite(name="rsub", arity=2, grad_name="RsubBackward1", doc="b - a", body=lambda a, b: b - a))
+rsub = declare(
+    Composite(
+        name="rsub",
+        arity=2,
+        attrs=NUMBER_GIVEN,
+        grad_name=by_number("RsubBackward0", "RsubBackward1"),
+        doc="b - a",
+        body=lambda a, b, number: b - a,
+    )
+)
 lerp = declare(
     Composite(
         name="lerp",
         arity=3,
-        grad_name=named_by_number("Lerp"),
+        attrs=NUMBER_GIVEN,
+        grad_name=by_number("LerpBackward1", "LerpBackward0"),
         doc="a + weight * (b - a)",
-        body=lambda a, b, weight: a + weight * (b - a),
+        body=lambda a, b, weight, number: a + weight * (b - a),
     )
 )
 addcmul = declare(

@@ -61,14 +61,16 @@ def _unflatten(x: V, *, dim: int, sizes: Ints) -> V:
     return reshaped(x, *x.shape[:dim], *inferred_shape(sizes, x.shape[dim]), *x.shape[dim + 1 :])
 
 
-def _squeeze(x: V, *, dim: Ints | None) -> V:
+def _squeeze(x: V, *, dim: Ints | None, several: bool | None) -> V:
     dims = range(x.ndim) if dim is None else normal_dims(dim, x.ndim)
     return reshaped(x, *(size for d, size in enumerate(x.shape) if size != 1 or d not in dims))
 
 
 def _squeeze_name(specs: Specs, attrs: Mapping[str, AttrValue]) -> str:
     dims: Any = attrs.get("dim")
-    return "SqueezeBackward0" if dims is None else "SqueezeBackward1" if len(dims) == 1 else "SqueezeBackward2"
+    if dims is None:
+        return "SqueezeBackward0"
+    return "SqueezeBackward2" if attrs.get("several") or len(dims) > 1 else "SqueezeBackward1"
 
 
 def unsqueezed(x: V, dim: int) -> V:
@@ -101,7 +103,10 @@ unflatten = composite(
 squeeze = composite(
     "squeeze",
     _squeeze,
-    attrs={"dim": Attr("ints", None, "all dims when absent")},
+    attrs={
+        "dim": Attr("ints", None, "all dims when absent"),
+        "several": Attr("bool", None, "dims were given as a sequence"),
+    },
     grad_name=_squeeze_name,
     doc="Removes dims of size 1.",
 )

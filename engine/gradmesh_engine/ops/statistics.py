@@ -190,6 +190,10 @@ def _extreme(name: str, primitive: Primitive) -> Callable[..., V]:
     return body
 
 
+def _aminmax(x: V, dim: Sequence[int] | None, keepdim: bool) -> tuple[V, V]:
+    return _extreme("amin", reduce_min)(x, dim, keepdim), _extreme("amax", reduce_max)(x, dim, keepdim)
+
+
 def _position(primitive: Primitive) -> Callable[..., V]:
     def body(x: V, dim: int | None, keepdim: bool) -> V:
         if x.dtype == dtypes.bool_:
@@ -410,6 +414,8 @@ norm = _composite(
     attrs={"p": Attr("float", 2.0, "the order; 0 counts, inf and -inf take extremes")},
     vjp=_norm_vjp,
 )
+
+_composite("aminmax", _aminmax, "AminmaxBackward0", "Smallest and largest element over dims.")
 
 # --- logsumexp ------------------------------------------------------------------------------------
 
