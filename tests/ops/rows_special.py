@@ -280,7 +280,6 @@ ROWS: tuple[Row, ...] = (
         wrt=(),
         errors=(Bad(S(T(5), T(5), T(5), T(4), dims=(0,)), ShapeError),),
     ),
-    row("zero", *unary(), ref=lambda t, x: t.zero_(x.clone()), dtypes=EVERY),
     # --- what a client finds before ---------------------------------------------------------------
     row(
         "gather_fitted",

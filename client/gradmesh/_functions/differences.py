@@ -154,7 +154,7 @@ def gradient(
                 expected=f"at least {edge_order + 1}",
                 got=str(shape[place]),
             )
-    return tuple(_along(input, step, place, edge_order) for step, place in zip(steps, places, strict=True))  # type: ignore[arg-type]
+    return tuple(_along(input, step, place, edge_order) for step, place in zip(steps, places, strict=True))
 
 
 # --- integrals ------------------------------------------------------------------------------------

@@ -142,14 +142,6 @@ _declare(
     lambda x: is_zero(imag(x)) if dtypes.is_complex(x.dtype) else constant(x, True, x.shape, dtypes.bool_),
 )
 
-_declare(
-    "zero",
-    "ZeroBackward0",
-    "Zeros of the operand's shape, of which they are to take the place.",
-    lambda x: constant(x, 0, x.shape),
-    vjp=lambda g, y, x: (constant(g, 0, x.shape),),
-)
-
 # --- choosing -------------------------------------------------------------------------------------
 
 
