@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 GENERATED := client/gradmesh/v1
 
-.PHONY: conformance deploy-check setup oracle demo test lint format types proto proto-check bench bench-peers bench-compare examples clean ci
+.PHONY: conformance deploy-check image-check setup oracle demo test lint format types proto proto-check bench bench-peers bench-compare examples clean ci
 
 setup: $(READY) ## Make the virtual environment and install everything but torch.
 
@@ -56,6 +56,9 @@ conformance: $(READY) ## Certify two servers of our own: one that computes in pr
 
 deploy-check: $(READY) ## The manifests render, are valid, fit each other and the code; the Dockerfile lints.
 	$(BIN)/python -m pytest tests/deploy
+
+image-check: $(READY) ## Build the image with buildah, run it, certify it; `make image-check BASE=debootstrap` without a registry.
+	BASE=$(BASE) tests/deploy/image_check.sh
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
+from gradmesh import __version__
 from gradmesh_engine.backend import Backend
 from gradmesh_engine.errors import GradmeshError, InvalidRequestError, UnavailableError
 from gradmesh_server.auth import Authenticator
@@ -22,6 +23,7 @@ from gradmesh_server.tokens import make_token
 def parser() -> argparse.ArgumentParser:
     """The arguments."""
     root = argparse.ArgumentParser(prog="gradmesh", description="A gradient service.")
+    root.add_argument("--version", action="version", version=f"gradmesh {__version__}")
     commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     serve = commands.add_parser(

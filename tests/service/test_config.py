@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -198,6 +199,12 @@ def test_check_reads_the_files_too(tmp_path: Path, capsys: pytest.CaptureFixture
 def test_a_wrong_flag_is_an_error_without_a_traceback(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["serve", "--max-running", "many"]) == 1
     assert capsys.readouterr().err.startswith("gradmesh: max_running is wrong, from the flag --max-running")
+
+
+def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as done:
+        cli.main(["--version"])
+    assert (done.value.code, capsys.readouterr().out) == (0, f"gradmesh {version('gradmesh')}\n")
 
 
 def test_every_setting_is_a_flag_and_documented() -> None:

@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# Build the image with buildah, run it as it is, and certify what it serves. For root on Linux.
+#   BASE=image           the base to build on, by default the one the Dockerfile pins
+#   BASE=debootstrap     a base of Debian's own packages instead, where no registry of images can be reached
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+export STORAGE_DRIVER=${STORAGE_DRIVER:-vfs} BUILDAH_ISOLATION=chroot
+gradmesh=${GRADMESH:-.venv/bin/gradmesh}
+work=$(mktemp -d)
+container=
+server=
+clean() {
+    [ -z "$server" ] || { pkill -TERM -s "$server" || true; wait "$server" || true; }
+    [ -z "$container" ] || buildah rm "$container" > /dev/null
+    rm -rf "$work"
+}
+trap clean EXIT
+
+options=()
+if [ "${BASE:-}" = debootstrap ]; then
+    debootstrap --variant=minbase --include=python3,python3-venv,python-is-python3,ca-certificates bookworm "$work/root" > /dev/null
+    container=$(buildah from scratch)
+    buildah add --quiet "$container" "$work/root" / > /dev/null
+    buildah commit --quiet "$container" localhost/gradmesh-base > /dev/null
+    buildah rm "$container" > /dev/null
+    container=
+    # It trusts, and asks for packages, what this machine does.
+    options=(--pull=never --build-arg PYTHON_IMAGE=localhost/gradmesh-base --volume /etc/ssl/certs:/etc/ssl/certs:ro)
+    [ ! -e /etc/pip.conf ] || options+=(--volume /etc/pip.conf:/etc/pip.conf:ro)
+elif [ -n "${BASE:-}" ]; then
+    options=(--build-arg "PYTHON_IMAGE=$BASE")
+fi
+buildah bud "${options[@]}" --file deploy/Dockerfile --tag localhost/gradmesh:check .
+
+container=$(buildah from --pull=never localhost/gradmesh:check)
+[ "$(buildah run "$container" -- id -u)" = 10001 ]
+! buildah run "$container" -- touch /opt/gradmesh/written 2> /dev/null
+! buildah run "$container" -- sh -c 'command -v cc gcc' > /dev/null 2>&1
+setsid buildah run "$container" -- gradmesh serve --port 0 --workers 2 > "$work/said" &
+server=$!
+until grep -q 'serving on' "$work/said"; do
+    kill -0 "$server" || { echo "the image does not serve" >&2; exit 1; }
+    read -r -t 0.2 <> <(:) || true
+done
+cat "$work/said"
+"$gradmesh" conformance "$(grep -o '127\.0\.0\.1:[0-9]*' "$work/said" | head -1)" | tail -1
