@@ -9,7 +9,6 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from gradmesh import __version__
 from gradmesh_engine.backend import Backend
 from gradmesh_engine.errors import GradmeshError, InvalidRequestError, UnavailableError
 from gradmesh_server.auth import Authenticator
@@ -18,12 +17,13 @@ from gradmesh_server.logs import set_up
 from gradmesh_server.settings import load
 from gradmesh_server.tls import check_certificates
 from gradmesh_server.tokens import make_token
+from gradmesh_server.version import package_version
 
 
 def parser() -> argparse.ArgumentParser:
     """The arguments."""
     root = argparse.ArgumentParser(prog="gradmesh", description="A gradient service.")
-    root.add_argument("--version", action="version", version=f"gradmesh {__version__}")
+    root.add_argument("--version", action="version", version=f"gradmesh {package_version()}")
     commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     serve = commands.add_parser(

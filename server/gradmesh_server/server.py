@@ -29,9 +29,10 @@ from gradmesh_server.gate import Gate
 from gradmesh_server.http import Watch
 from gradmesh_server.metrics import Readings
 from gradmesh_server.probes import Probes
-from gradmesh_server.service import BlobServicer, GradientServicer, Reflection, package_version
+from gradmesh_server.service import BlobServicer, GradientServicer, Reflection
 from gradmesh_server.telemetry import Telemetry
 from gradmesh_server.tls import server_credentials
+from gradmesh_server.version import package_version
 
 logger = logging.getLogger("gradmesh.server")
 

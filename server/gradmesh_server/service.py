@@ -9,7 +9,6 @@ import os
 import time
 from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final, NoReturn, TypeVar
 
 import grpc
@@ -47,6 +46,7 @@ from gradmesh_server.coordinator import Coordinator, check_name
 from gradmesh_server.inline import past_deadline
 from gradmesh_server.logs import about_request
 from gradmesh_server.telemetry import current_call
+from gradmesh_server.version import package_version
 
 logger = logging.getLogger("gradmesh.server")
 
@@ -55,14 +55,6 @@ _Context = grpc.aio.ServicerContext
 
 # Pieces whose parts interleave more finely than this are assembled before they are sent.
 _SMALL_RUN_BYTES: Final = 64 * 1024
-
-
-def package_version() -> str:
-    """Version of the installed distribution."""
-    try:
-        return version("gradmesh")
-    except PackageNotFoundError:
-        return "unknown"
 
 
 async def abort(context: _Context[Any, Any], error: GradmeshError) -> NoReturn:
