@@ -181,3 +181,19 @@ def _random(rng: np.random.Generator, shape: tuple[int, ...], dtype: np.dtype) -
 
 def _rng(row: Row, sample: Sample) -> np.random.Generator:
     return np.random.default_rng(zlib.crc32(f"cotangents of {row.seed(sample)}".encode()))
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("op", ["relu", "maximum", "minimum"])
+def test_the_gradient_at_nan_is_that_of_torch(op: str) -> None:
+    """Nothing is larger than NaN, nor smaller: the cotangent passes."""
+    nan = float("nan")
+    arrays = [np.array([nan, 1.0, nan, 2.0, -1.0]), np.array([1.0, nan, nan, 2.0, 3.0])][: 1 if op == "relu" else 2]
+    wrt = tuple(range(len(arrays)))
+    graph, _ = pullback_graph(op, arrays, {}, wrt)
+    cotangent = np.arange(1.0, 6.0)
+    got, _ = evaluate(graph, [*arrays, cotangent])
+    xs = [to_torch(a).requires_grad_() for a in arrays]
+    expected = torch().autograd.grad(getattr(torch(), op)(*xs), xs, to_torch(cotangent))
+    for mine, theirs in zip(got, expected, strict=True):
+        np.testing.assert_array_equal(mine, from_torch(theirs))

@@ -30,6 +30,7 @@ from gradmesh_engine.ops.pointwise import (
     logical_or,
     lt,
     minimum,
+    nonzero,
     pointwise,
     where,
 )
@@ -180,8 +181,8 @@ relu = pointwise(
     "relu",
     _relu_kernel,
     allowed=REAL_NUMBER,
-    vjp=lambda g, y, x: (keep(g, gt(y, constant(y, 0))),),
-    doc="max(x, 0); its derivative at 0 is 0.",
+    vjp=lambda g, y, x: (keep(g, nonzero(y)),),
+    doc="max(x, 0); its derivative at 0 is 0, at NaN 1.",
 )
 
 

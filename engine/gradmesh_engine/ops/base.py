@@ -217,6 +217,7 @@ class Primitive(Op):
         time: its time in adds, like `cost`, where its FLOPs are faster than that.
         cheap: pointwise or layout: may be recomputed rather than stored across a stage boundary.
         inplace: the kernel may write over an operand of equal shape and dtype.
+        neutral: an application whose result has the spec of its only operand changes nothing, and is the operand.
         prepare: rewrites operands before the node is made (broadcasting and promotion of the
             pointwise family): `prepare(operands, attrs) -> operands`.
     """
@@ -232,6 +233,7 @@ class Primitive(Op):
     time: Callable[[Specs, TensorSpec, Mapping[str, AttrValue]], float] | None = None
     cheap: bool = False
     inplace: bool = False
+    neutral: bool = False
     prepare: Callable[[Sequence[V], Mapping[str, AttrValue]], Sequence[V]] | None = None
 
     def __call__(self, *operands: V, **attrs: Any) -> V:
@@ -250,20 +252,10 @@ class Primitive(Op):
             operands = self.prepare(operands, attrs)
         canonical: Attrs = tuple(sorted(attrs.items()))
         specs = tuple(v.spec for v in operands)
-        if self.view is not None and len(specs) == 1:
-            # A view that changes nothing is its operand.
-            spec = _infer_primitive(self, specs, canonical)[0]
-            if self.name in _IDENTITY_WHEN_EQUAL and spec == specs[0]:
-                return (operands[0],)
-        else:
-            spec = _infer_primitive(self, specs, canonical)[0]
-            if self.name == "convert" and spec == specs[0]:
-                return (operands[0],)
+        spec = _infer_primitive(self, specs, canonical)[0]
+        if self.neutral and spec == specs[0]:
+            return (operands[0],)
         return (builder.append(self.name, tuple(v.id for v in operands), canonical, spec),)
-
-
-# Views whose result has its operand's shape only when they do nothing.
-_IDENTITY_WHEN_EQUAL: Final = frozenset({"reshape", "expand"})
 
 
 @lru_cache(maxsize=16384)

@@ -127,6 +127,7 @@ expand = declare(
         axes=broadcast_axes,
         cost=free,
         cheap=True,
+        neutral=True,
     )
 )
 
@@ -221,6 +222,7 @@ reshape = declare(
         axes=_reshape_axes,
         cost=free,
         cheap=True,
+        neutral=True,
     )
 )
 

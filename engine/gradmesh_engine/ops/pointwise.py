@@ -243,6 +243,7 @@ convert: Primitive = declare(
         axes=pointwise_axes,
         cost=lambda specs, out, attrs: float(out.size),
         cheap=True,
+        neutral=True,
     )
 )
 
@@ -427,9 +428,10 @@ where = declare(
 
 def _extreme_vjp(above: Callable[[V, V], V], at_least: Callable[[V, V], V]) -> Vjp:
     def vjp(g: V, y: V, a: V, b: V) -> tuple[V, V]:
+        # Who is not beaten: beside NaN nobody is.
         half = g * 0.5
-        first = keep(half, above(a, b)) + keep(half, at_least(a, b))
-        second = keep(half, above(b, a)) + keep(half, at_least(b, a))
+        first = keep(half, logical_not(above(b, a))) + keep(half, logical_not(at_least(b, a)))
+        second = keep(half, logical_not(above(a, b))) + keep(half, logical_not(at_least(a, b)))
         return first, second
 
     return vjp
@@ -449,7 +451,7 @@ maximum = pointwise(
     arity=2,
     allowed=REAL,
     vjp=_extreme_vjp(gt, ge),
-    doc="The larger; NaN wins; ties share.",
+    doc="The larger; NaN wins; ties share, and so do both beside NaN.",
 )
 minimum = pointwise(
     "minimum",
