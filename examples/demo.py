@@ -1,9 +1,10 @@
-"""`make demo`: a coordinator with two Ray workers on this machine, and three programs that use it.
+"""`make demo`: a coordinator with two Ray workers on this machine, and four programs that use it.
 
     (a) start `gradmesh serve --workers 2`
     (b) the autograd tutorial through gRPC
     (c) training on handwritten digits through the service
     (d) a big logistic regression split over both workers, twice
+    (e) many descents at once, from one event loop over one connection
 
 Ends by itself in a few minutes and leaves no process behind.
 """
@@ -86,6 +87,8 @@ def main() -> int:
         run("digits.py", address=address)
         headline("(d) logistic regression of 1,000,000 x 64, split over both workers, twice")
         run("logistic.py", address, address=address)
+        headline("(e) many descents at once, over one connection")
+        run("many_gradients.py", address, address=address)
         headline("what the server did")
         subprocess.run([command[0], "info", address], check=True, timeout=60)
     finally:

@@ -93,9 +93,17 @@ class Admission:
         return self.running >= self._max_running and self.waiting >= self.room
 
     def check_room(self, owner: str) -> None:
-        """Raises OverloadedError when a request of `owner` would be turned away, however few bytes it has."""
+        """Raises OverloadedError when a request of `owner` would be turned away, however few bytes it has.
+
+        A server that is full and stopping raises UnavailableError: waiting would not help.
+        """
+        self._check_open()
         if not self.free(owner):
             self._crowd(owner)
+
+    def _check_open(self) -> None:
+        if self.draining:
+            raise UnavailableError("the server is stopping", remedy="try again at another server, or later")
 
     def turn(self, owner: str = ANONYMOUS, nbytes: int = 0) -> Turn:
         """An async context manager around a request whose message has `nbytes`.
@@ -107,8 +115,7 @@ class Admission:
 
     async def enter(self, owner: str, nbytes: int) -> float:
         """Wait for a turn; returns when it began."""
-        if self.draining:
-            raise UnavailableError("the server is stopping", remedy="try again at another server, or later")
+        self._check_open()
         if self.free(owner):
             self.running += 1
             self._running_of[owner] = self._running_of.get(owner, 0) + 1

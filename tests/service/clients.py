@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import gradmesh as gm
 from gradmesh.aio import AsyncSession
@@ -33,6 +33,8 @@ class OnLoop:
         return await gm.aio.connect(address, **options)
 
     def wait(self, work: Coroutine[Any, Any, _T]) -> _T:
+        if self.loop.is_closed():  # Of a closed session, which says so on any loop.
+            return asyncio.run(work)
         return asyncio.run_coroutine_threadsafe(work, self.loop).result(120)
 
     @property
@@ -66,5 +68,7 @@ class OnLoop:
         self.close()
 
 
-CLIENTS: dict[str, Callable[..., Any]] = {"sync": gm.connect, "asyncio": OnLoop}
+Connect: TypeAlias = Callable[..., Any]
+
+CLIENTS: dict[str, Connect] = {"sync": gm.connect, "asyncio": OnLoop}
 """How to connect, by kind of client."""

@@ -1,8 +1,9 @@
-"""One server without workers for all tests that do not need their own."""
+"""One server without workers for all tests that do not need their own, and both kinds of client."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import grpc
 import pytest
@@ -13,6 +14,7 @@ from gradmesh.v1 import gradient_service_pb2 as pb
 from gradmesh.v1 import gradient_service_pb2_grpc as pb_grpc
 from gradmesh_server.config import Config
 from gradmesh_server.server import Server, background
+from tests.service.clients import CLIENTS, Connect
 
 
 @pytest.fixture(scope="session")
@@ -24,6 +26,19 @@ def server() -> Iterator[Server]:
 @pytest.fixture
 def session(server: Server) -> Iterator[RemoteSession]:
     with connect(server.address, timeout=60) as open_session:
+        yield open_session
+
+
+@pytest.fixture(params=CLIENTS)
+def client(request: pytest.FixtureRequest) -> Connect:
+    """How to connect, for each kind of client."""
+    return CLIENTS[request.param]
+
+
+@pytest.fixture
+def each_session(server: Server, client: Connect) -> Iterator[Any]:
+    """A session of each kind of client."""
+    with client(server.address, timeout=60) as open_session:
         yield open_session
 
 

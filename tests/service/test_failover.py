@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -30,20 +30,11 @@ from gradmesh_engine.session import Request, Result
 from gradmesh_server.config import Config
 from gradmesh_server.server import Server, background
 from gradmesh_server.tokens import make_token
-from tests.service.clients import CLIENTS
+from tests.service.clients import Connect
 from tests.service.graphs import chain_request, equal_bits, until
 from tests.service.test_server import ONCE, GatedBackend, free_port, in_thread, open_gate
 
 PATIENT = gm.Retry(attempts=200, first_delay_seconds=0.01, max_delay_seconds=0.05)
-
-Connect = Callable[..., Any]
-
-
-@pytest.fixture(params=CLIENTS)
-def client(request: pytest.FixtureRequest) -> Connect:
-    """How to connect, for both clients."""
-    return CLIENTS[request.param]
-
 
 # --- which address: decisions alone ---------------------------------------------------------------
 

@@ -43,6 +43,7 @@ from gradmesh_server.admission import Admission
 from gradmesh_server.config import Config
 from gradmesh_server.inline import InlineBackend
 from gradmesh_server.server import SERVICES, Server, background
+from tests.service.clients import Connect
 from tests.service.graphs import F64, chain_request, equal_bits, frozen, node, spec, until
 
 ONCE = Retry(attempts=1)
@@ -188,8 +189,8 @@ def test_info_counts(server: Server) -> None:
     assert after.limits.max_message_bytes == server.config.max_message_bytes
 
 
-def test_grad_fns_come_with_place_and_the_callers_lines(server: Server) -> None:
-    with connect(server.address, grad_fns=True) as session:
+def test_grad_fns_come_with_place_and_the_callers_lines(client: Connect, server: Server) -> None:
+    with client(server.address, grad_fns=True) as session:
         fns = session.run(chain_request(3, 2)).grad_fns
     names = [fn.name for fn in fns]
     assert names == ["MulBackward0", "TanhBackward0", "ExpBackward0", "MulBackward0", "SumBackward1"]
@@ -255,9 +256,9 @@ def refused_before_it_was_sent(address: str) -> grpc.StatusCode:
     return code
 
 
-def test_who_is_too_much_is_turned_away(gated: tuple[GatedBackend, Server]) -> None:
+def test_who_is_too_much_is_turned_away(client: Connect, gated: tuple[GatedBackend, Server]) -> None:
     backend, server = gated
-    with connect(server.address, timeout=60) as session:
+    with client(server.address, timeout=60) as session:
         session.explain(chain_request(2))  # Known from now on, so that each run is one call.
         working = [in_thread(lambda: session.run(chain_request(2))) for _ in range(3)]
         until(lambda: session.info().requests_waiting == 1)
@@ -272,23 +273,23 @@ def test_who_is_too_much_is_turned_away(gated: tuple[GatedBackend, Server]) -> N
         until(lambda: session.info().requests_running == 0)
 
 
-def test_a_deadline_frees_the_worker(gated: tuple[GatedBackend, Server]) -> None:
+def test_a_deadline_frees_the_worker(client: Connect, gated: tuple[GatedBackend, Server]) -> None:
     backend, server = gated
-    with connect(server.address, timeout=0.3) as session:
+    with client(server.address, timeout=0.3) as session:
         begin = time.monotonic()
         with pytest.raises(DeadlineError):
             session.run(chain_request(2))
         assert time.monotonic() - begin < 5
     until(lambda: backend.cancelled == backend.started == 1)
-    with connect(server.address) as session:
+    with client(server.address) as session:
         until(lambda: session.info().requests_running == 0)
         open_gate(backend, server)
         session.run(chain_request(2))
 
 
-def test_closing_cancels(gated: tuple[GatedBackend, Server]) -> None:
+def test_closing_cancels(client: Connect, gated: tuple[GatedBackend, Server]) -> None:
     backend, server = gated
-    session = connect(server.address, timeout=60)
+    session = client(server.address, timeout=60)
     thread, results = in_thread(lambda: session.run(chain_request(2)))
     until(lambda: backend.started == 1)
     session.close()
@@ -299,13 +300,13 @@ def test_closing_cancels(gated: tuple[GatedBackend, Server]) -> None:
         session.run(chain_request(2))
 
 
-def test_a_long_run_in_process_stops_at_its_deadline(server: Server) -> None:
-    with connect(server.address, timeout=0.4) as session:
+def test_a_long_run_in_process_stops_at_its_deadline(client: Connect, server: Server) -> None:
+    with client(server.address, timeout=0.4) as session:
         begin = time.monotonic()
         with pytest.raises(DeadlineError):
             session.run(slow_request(20))
         assert time.monotonic() - begin < 5
-    with connect(server.address) as session:
+    with client(server.address) as session:
         until(lambda: session.info().requests_running == 0)
 
 
@@ -353,36 +354,36 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def test_no_server_there() -> None:
+def test_no_server_there(client: Connect) -> None:
     begin = time.monotonic()
     with pytest.raises(UnavailableError) as caught:
-        connect(f"127.0.0.1:{free_port()}", timeout=30, retry=Retry(attempts=2, first_delay_seconds=0.01))
+        client(f"127.0.0.1:{free_port()}", timeout=30, retry=Retry(attempts=2, first_delay_seconds=0.01))
     assert time.monotonic() - begin < 10
     assert "127.0.0.1" in caught.value.message
     assert caught.value.remedy
     assert isinstance(caught.value, ConnectionError)
 
 
-def test_an_address_without_a_port() -> None:
+def test_an_address_without_a_port(client: Connect) -> None:
     with pytest.raises(InvalidRequestError, match="port"):
-        connect("localhost")
+        client("localhost")
 
 
-def test_a_server_that_never_answers() -> None:
+def test_a_server_that_never_answers(client: Connect) -> None:
     """It takes the connection and says nothing: the time budget ends the wait."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
         begin = time.monotonic()
         with pytest.raises((DeadlineError, UnavailableError)):
-            connect(f"127.0.0.1:{listener.getsockname()[1]}", timeout=0.5)
+            client(f"127.0.0.1:{listener.getsockname()[1]}", timeout=0.5)
         assert time.monotonic() - begin < 10
 
 
-def test_a_server_that_goes_away_and_comes_back() -> None:
+def test_a_server_that_goes_away_and_comes_back(client: Connect) -> None:
     request = chain_request(1 << 16, 3, wrt=(0,))
     with background(Config(port=0)) as first:
-        session = connect(first.address, timeout=30, retry=Retry(attempts=40, max_delay_seconds=0.1))
+        session = client(first.address, timeout=30, retry=Retry(attempts=40, max_delay_seconds=0.1))
         expected = session.run(request)
         port = first.port
     impatient = connect_lazily(first.address)
@@ -406,10 +407,10 @@ def connect_lazily(address: str):  # type: ignore[no-untyped-def]
     return RemoteSession(Conversation(address, Timeout(10), ONCE, Keepalive(), False, False, None, "", threading.Event))
 
 
-def test_a_draining_server_finishes_what_it_has(gated: tuple[GatedBackend, Server]) -> None:
+def test_a_draining_server_finishes_what_it_has(client: Connect, gated: tuple[GatedBackend, Server]) -> None:
     backend, server = gated
     assert server.loop is not None
-    with connect(server.address, timeout=60, retry=ONCE) as session:
+    with client(server.address, timeout=60, retry=ONCE) as session:
         thread, results = in_thread(lambda: session.run(chain_request(2)))
         until(lambda: backend.started == 1)
         stopping = asyncio.run_coroutine_threadsafe(server.stop(30), server.loop)
