@@ -171,9 +171,19 @@ class InPlaceMethods:
     copy_ = fill.copy_
     exponential_ = sample.exponential_
     fill_ = fill.fill_
+    fill_diagonal_ = fill.fill_diagonal_
     geometric_ = sample.geometric_
     log_normal_ = sample.log_normal_
     normal_ = sample.normal_
     random_ = sample.random_
     uniform_ = sample.uniform_
     zero_ = fill.zero_
+
+    # --- other dims ---------------------------------------------------------------------------------
+
+    squeeze_ = fill.squeeze_
+    swapaxes_ = fill.transpose_
+    swapdims_ = fill.transpose_
+    t_ = fill.t_
+    transpose_ = fill.transpose_
+    unsqueeze_ = fill.unsqueeze_

@@ -27,6 +27,14 @@ def _squeeze(x: np.ndarray, dim: tuple[int, ...] | None = None, **_: Any) -> np.
     return x[tuple(0 if d in dims and x.shape[d] == 1 else slice(None) for d in range(x.ndim))]
 
 
+def _unsqueeze(x: np.ndarray, dim: int) -> np.ndarray:
+    dim %= x.ndim + 1
+    # A step along the new dim would pass over all of the dim behind it.
+    step = x.shape[dim] * x.strides[dim] if dim < x.ndim else 1
+    shape, strides = (*x.shape[:dim], 1, *x.shape[dim:]), (*x.strides[:dim], step, *x.strides[dim:])
+    return np.lib.stride_tricks.as_strided(x, shape, strides)
+
+
 def _along(x: np.ndarray, dim: int, index: int | slice) -> np.ndarray:
     return x[(*(slice(None),) * (dim % x.ndim), index)]
 
@@ -53,7 +61,7 @@ _MOVES: Final[dict[str, Callable[..., np.ndarray]]] = {
     "reshape": lambda x, shape: x.reshape(shape, copy=False),
     "view": lambda x, shape: x.reshape(shape, copy=False),
     "squeeze": _squeeze,
-    "unsqueeze": lambda x, dim: np.expand_dims(x, dim),
+    "unsqueeze": _unsqueeze,
     "select": lambda x, dim, index: _along(x, dim, index),
     "slice": lambda x, dim=0, start=None, end=None, step=1: _along(x, dim, slice(start, end, step)),
     "narrow": lambda x, dim, start, length: _along(x, dim, slice(start, start + length)),

@@ -28,6 +28,7 @@ __all__ = [
     "Family",
     "Storage",
     "Store",
+    "become",
     "check_writable",
     "detached",
     "inplace",
@@ -44,14 +45,16 @@ class Storage:
         value: the present content, in the shape of the tensor that was there first.
         generation: number of writes.
         born: epoch in which the content was first recorded.
+        shared: whether a second tensor has ever seen it.
     """
 
-    __slots__ = ("born", "generation", "value")
+    __slots__ = ("born", "generation", "shared", "value")
 
     def __init__(self, value: Value) -> None:
         self.value = value
         self.generation = 0
         self.born = value.epoch
+        self.shared = False
 
 
 class Family:
@@ -205,6 +208,7 @@ def replace_history(tensor: Tensor, value: Value) -> None:
 def share(source: Tensor, op: str, attrs: Mapping[str, Any], result: Value | tuple[Value, ...]) -> Any:
     """Tensors for the results of a view op on `source`, which share its storage."""
     store = store_of(source)
+    store.storage.shared = True
     base = store.base if store.base is not None else source
     if isinstance(result, Value):
         return _view(store, base, Step(op, attrs), result)
@@ -227,6 +231,7 @@ def _view(store: Store, base: Tensor, step: Step, value: Value) -> Tensor:
 def detached(source: Tensor, *, own_counter: bool = False) -> Tensor:
     """A tensor that shares the storage and has no history; `own_counter` hides its writes from version checks."""
     store = store_of(source)
+    store.storage.shared = True
     value = alias(source._value)
     tensor = _tensor.Tensor(value)
     tensor._store = store
@@ -234,6 +239,28 @@ def detached(source: Tensor, *, own_counter: bool = False) -> Tensor:
     if value.data is None:
         STATE.live.append(weakref.ref(tensor))
     return tensor
+
+
+def become(target: Tensor, op: str, grad_name: str, **attrs: Any) -> Tensor:
+    """Make `target` the view that `op` makes of it: other dims, the same elements and storage. Returns `target`.
+
+    What saw its elements before still does. Raises as `check_writable`.
+    """
+    check_writable(target)
+    value = emit(op, (target.value,), attrs)
+    assert isinstance(value, Value)
+    if value.requires_grad:
+        value.meta = grad_name
+    store = store_of(target)
+    store.counter.current += 1
+    target._store = Store(store.family, (*store.steps, Step(op, attrs)), store.base)
+    if store.storage.shared:
+        target._store.adopt(target, value)
+    else:
+        # Nobody else is in the family: it begins anew with these dims.
+        split_off(target, value)
+    STATE.live.append(weakref.ref(target))
+    return target
 
 
 # --- writes ---------------------------------------------------------------------------------------
@@ -381,6 +408,7 @@ def set_data(target: Tensor, source: Tensor) -> None:
             "data set to a tensor that requires gradients must be floating point or complex dtype", source=user_line()
         )
     theirs = store_of(source)
+    theirs.storage.shared = True
     counter = Counter() if target._store is None else target._store.counter
     target._store = theirs
     split_off(target, alias(source._value, history is not None, history), counter)
