@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from time import perf_counter
 from typing import Any, Final
 
 import numpy as np
@@ -305,7 +306,7 @@ class _Emitter:
         args = [self.name(self.broadcast.get(i, i)) for i in node.inputs] + [out]
         if primitive_of(node.op).positional:
             args.append(start)
-        return f"{self.code.bind(f'k{self.first + index}', kernel)}({', '.join(args)})"
+        return f"{self.code.bind(f'k{self.first + index}', kernel)}({', '.join(args)})  # {node.op}"
 
 
 def _slice(dim: int, name: str, offset: str, scale: int) -> str:
@@ -464,6 +465,7 @@ class StageRunner:
         self.stage = plan.stages[index]
         self._blocks: dict[int, _BlockCode] = {}
         self._whole: _WholeCode | None = None
+        self.seconds: float | None = None  # the stage's latest run, by all threads together
 
     def run_whole(self, values: Mapping[int, np.ndarray]) -> dict[int, np.ndarray]:
         """Run the nodes that run once.
@@ -592,6 +594,7 @@ def run_plan(
     for stage in plan.stages:
         if checkpoint is not None:
             checkpoint()
+        begin = perf_counter()
         values.update(runners[0][stage.index].run_whole(values))
         if stage.body:
             assert plan.split is not None
@@ -610,4 +613,5 @@ def run_plan(
                 partials = worker(runners[0])(0, plan.split.groups)
             values.update(into)
             values.update(finish(plan, stage.index, partials))
+        runners[0][stage.index].seconds = perf_counter() - begin
     return [dense(values[v]) for v in plan.graph.outputs]

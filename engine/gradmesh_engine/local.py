@@ -6,7 +6,7 @@ from time import perf_counter
 
 from gradmesh_engine.errors import InvalidRequestError
 from gradmesh_engine.plan import plan_text
-from gradmesh_engine.program import ProgramCache, arrays_of
+from gradmesh_engine.program import Program, ProgramCache, arrays_of
 from gradmesh_engine.session import Request, Result, Stats
 from gradmesh_engine.threads import available
 
@@ -32,7 +32,7 @@ class LocalSession:
         program, outcome = self._programs.get(request.graph, request.query)
         arrays = arrays_of(program, request)
         planned = perf_counter()
-        threads = self._threads or available()
+        threads = self._threads_for(program)
         result = program.split_result(program.run(arrays, threads=threads))
         done = perf_counter()
         plan = program.plan
@@ -43,7 +43,7 @@ class LocalSession:
             stages=len(plan.stages),
             blocks=1 if split is None else split.blocks,
             groups=1 if split is None else split.groups,
-            workers=min(threads, plan.parallel),
+            workers=threads,
             seconds={"plan": planned - begin, "run": done - planned},
             peak_bytes=plan.peak_bytes,
             flops=plan.flops,
@@ -53,8 +53,13 @@ class LocalSession:
     def explain(self, request: Request) -> str:
         """The plan as text; see Session.explain."""
         program, _ = self._programs.get(request.graph, request.query)
-        threads = min(self._threads or available(), program.plan.parallel)
-        return plan_text(program.plan) + f"\nruns in process, {'one thread' if threads == 1 else f'{threads} threads'}"
+        threads = self._threads_for(program)
+        where = "one thread" if threads == 1 else f"{threads} threads"
+        return plan_text(program.plan, program.seconds()) + f"\nruns in process, {where}"
+
+    def _threads_for(self, program: Program) -> int:
+        parallel = program.plan.parallel
+        return 1 if parallel == 1 else min(self._threads or available(), parallel)
 
     def close(self) -> None:
         """Drop the programs. Idempotent."""

@@ -68,7 +68,7 @@ class Program:
         runners = [self._runners() for _ in range(min(threads, self.plan.parallel))]
         with single_threaded() if self.plan.uses_blas else nullcontext():
             outputs = run_plan(self.plan, arrays, runners, checkpoint)
-        self._idle.extend(runners)
+        self._idle.extend(reversed(runners))
         return outputs
 
     def _runners(self) -> list[StageRunner]:
@@ -87,6 +87,12 @@ class Program:
     def input_specs(self) -> tuple[TensorSpec, ...]:
         """Specs of the arrays a run takes."""
         return self.plan.graph.inputs
+
+    def seconds(self) -> tuple[float | None, ...]:
+        """How long each stage took when it ran last, in seconds; None where it has not run yet."""
+        for runners in self._idle[-1:]:
+            return tuple(runner.seconds for runner in runners)
+        return (None,) * len(self.plan.stages)
 
     def source(self) -> str:
         """The generated source of every stage that has run."""

@@ -57,6 +57,15 @@ def test_an_error_in_any_thread_is_raised_once_all_have_stopped() -> None:
     assert len(ran) <= 2
 
 
+def test_explain_tells_what_was_expected_and_what_was_measured() -> None:
+    session, given = LocalSession(threads=2), request()
+    before = session.explain(given)
+    assert "stage 0: about " in before and "took" not in before
+    session.run(given)
+    after = session.explain(given)
+    assert after.count(" last") == after.count(" on one core") >= 3 and after.endswith("2 threads")
+
+
 def test_a_session_without_threads_is_refused() -> None:
     with pytest.raises(InvalidRequestError, match="thread"):
         LocalSession(threads=0)

@@ -40,8 +40,8 @@ def plan(graph: Graph) -> Plan:
     rules = factors_of(graph)
     best = cut(graph, rules, None)
     split: Split | None = None
+    estimate = _estimate(graph, best, None, False, times, moved)
     if touched > SMALL_BYTES:
-        best_cost = _cost(graph, best, None, False, times, moved)
         for candidate in candidate_axes(graph, rules):
             if candidate.length < 2:
                 continue
@@ -51,10 +51,10 @@ def plan(graph: Graph) -> Plan:
             sizes, fits = choose_split(graph, tried, candidate.length, work)
             if sizes.blocks < 2:
                 continue
-            cost = _cost(graph, tried, sizes, fits, times, moved)
-            if cost < best_cost:
-                best, best_cost, split = tried, cost, sizes
-    return Plan(graph, split, best.dims, best.stages, flops, work, _peak(graph, best, split), touched)
+            cost = _estimate(graph, tried, sizes, fits, times, moved)
+            if sum(cost) < sum(estimate):
+                best, estimate, split = tried, cost, sizes
+    return Plan(graph, split, best.dims, best.stages, flops, work, tuple(estimate), _peak(graph, best, split), touched)
 
 
 def _node_costs(graph: Graph) -> tuple[list[float], list[float]]:
@@ -79,20 +79,24 @@ def _node_bytes(graph: Graph) -> list[int]:
     ]
 
 
-def _cost(graph: Graph, tried: Cut, split: Split | None, fits: bool, costs: list[float], moved: list[int]) -> float:
-    """Estimated time of a cut, in adds."""
-    total = blocked = 0.0
+def _estimate(
+    graph: Graph, tried: Cut, split: Split | None, fits: bool, costs: list[float], moved: list[int]
+) -> list[float]:
+    """Estimated time of each stage of a cut, in adds."""
+    found = []
     per_byte = CACHE_COST if fits else MEMORY_COST
     for stage in tried.stages:
+        total = blocked = 0.0
         for index in stage.whole:
             total += costs[index] + MEMORY_COST * moved[index]
         for index in stage.body:
             blocked += _blocked_time(graph, tried, split, index, costs[index]) + per_byte * moved[index]
         for slot in (*stage.reads, *stage.stores):
             blocked += _traffic(graph.specs[slot.value], slot, split)
-    if split is not None and split.groups < FEW_GROUPS:
-        blocked *= 1.5
-    return total + blocked
+        if split is not None and split.groups < FEW_GROUPS:
+            blocked *= 1.5
+        found.append(total + blocked)
+    return found
 
 
 def _blocked_time(graph: Graph, tried: Cut, split: Split | None, index: int, whole: float) -> float:

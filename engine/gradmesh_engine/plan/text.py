@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
-from gradmesh_engine.plan.types import Plan, Slot
+from gradmesh_engine.plan.types import ADD_SECONDS, CALL_SECONDS, Plan, Slot
 
 
 def human_bytes(count: float) -> str:
@@ -25,8 +26,21 @@ def human_flops(count: float) -> str:
     raise AssertionError
 
 
-def plan_text(plan: Plan) -> str:
-    """Split axis, stages, blocks, bytes and FLOPs."""
+def human_seconds(count: float) -> str:
+    """Seconds with a unit, three digits."""
+    for unit, size in (("s", 1.0), ("ms", 1e-3)):
+        if count >= size:
+            return f"{count / size:.3g} {unit}"
+    return f"{count / 1e-6:.3g} µs"
+
+
+def plan_text(plan: Plan, seconds: Sequence[float | None] = ()) -> str:
+    """Split axis, stages, blocks, bytes and FLOPs; the time each stage is expected to take on one core.
+
+    Args:
+        plan: the plan.
+        seconds: what each stage took when it ran last, None where it has not.
+    """
     graph = plan.graph
     lines = [
         f"plan of {len(graph.nodes)} nodes, {len(graph.inputs)} inputs, {len(graph.outputs)} outputs: "
@@ -43,7 +57,11 @@ def plan_text(plan: Plan) -> str:
             f"{split.blocks} blocks of {split.block} rows in {split.groups} groups of {split.blocks_per_group}"
         )
     for stage in plan.stages:
-        lines.append(f"stage {stage.index}:")
+        took = seconds[stage.index] if stage.index < len(seconds) else None
+        measured = "" if took is None else f", took {human_seconds(took)} last"
+        calls = len(stage.whole) + len(stage.body) * (1 if split is None else split.blocks)
+        expected = plan.estimates[stage.index] * ADD_SECONDS + calls * CALL_SECONDS
+        lines.append(f"stage {stage.index}: about {human_seconds(expected)} on one core{measured}")
         if stage.whole:
             lines.append(f"  once: {_ops(plan, stage.whole)}")
         if stage.body:

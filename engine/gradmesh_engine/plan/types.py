@@ -8,6 +8,12 @@ from typing import Final
 
 from gradmesh_engine.graph import Graph, TensorSpec
 
+ADD_SECONDS: Final = 0.11e-9
+"""Seconds an add of two float32 elements in cache takes: what makes seconds of estimates. Decides nothing."""
+
+CALL_SECONDS: Final = 0.5e-6
+"""The same for what a call takes whatever its arrays."""
+
 THREAD_WORK: Final = 4e6
 """Adds' worth of time, about half a millisecond, that a thread should find to do."""
 
@@ -103,6 +109,7 @@ class Plan:
         stages: in order; the last may have an empty body.
         flops: floating point operations, in adds.
         work: time of all nodes, in that of an add of two elements in cache.
+        estimates: the same for each stage, with what moving its values through caches and memory costs.
         peak_bytes: planned bytes beyond inputs and outputs, for one range at a time.
         touched_bytes: bytes all nodes read and write, each counted once.
     """
@@ -113,6 +120,7 @@ class Plan:
     stages: tuple[Stage, ...]
     flops: float
     work: float
+    estimates: tuple[float, ...]
     peak_bytes: int
     touched_bytes: int
 
