@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from gradmesh_engine.graph import Attrs, AttrValue, Graph, Node, TensorSpec
+from gradmesh_engine.budget import current_budget
+from gradmesh_engine.graph import Attrs, AttrValue, Graph, Node, TensorSpec, exact
 
 if TYPE_CHECKING:
     from gradmesh_engine.ops.base import Op, Primitive
@@ -135,7 +136,7 @@ class Region:
 class Builder:
     """Builds a graph of primitives: composites are expanded and equal nodes are made once.
 
-    Not thread-safe; one builder makes one graph.
+    Not thread-safe; one builder makes one graph. Every node asked for, made or found, is a step of the budget.
     """
 
     def __init__(self, inputs: Sequence[TensorSpec] = ()) -> None:
@@ -147,6 +148,7 @@ class Builder:
         self.regions: list[Region] = []
         self.origin = -1
         self._next_input = 0
+        self._budget = current_budget()
         for spec in inputs:
             self.input(spec)
 
@@ -171,7 +173,9 @@ class Builder:
 
     def append(self, op: str, inputs: tuple[int, ...], attrs: Attrs, spec: TensorSpec) -> V:
         """Append a primitive node, or find the equal one that is there already."""
-        key = (op, inputs, attrs)
+        if self._budget is not None:
+            self._budget.spend(1 + len(inputs) // 16)
+        key = (op, inputs, attrs, exact(attrs)) if attrs else (op, inputs)
         found = self._seen.get(key)
         if found is None:
             found = len(self._specs)

@@ -16,22 +16,12 @@ from gradmesh_engine.errors import (
 )
 from gradmesh_engine.graph import Graph, Node, TensorSpec
 from gradmesh_engine.ops import lookup
-
-MAX_RANK: Final = 64
-"""NumPy's largest number of dims."""
-
-MAX_ELEMENTS: Final = 1 << 48
-"""No shape may claim more elements than any memory holds."""
+from gradmesh_engine.ops.base import check_shape
 
 
 def check_spec(spec: TensorSpec) -> None:
     """Raises ShapeError or UnknownDTypeError."""
-    if len(spec.shape) > MAX_RANK or any(isinstance(d, bool) or not isinstance(d, int) or d < 0 for d in spec.shape):
-        raise ShapeError(
-            "not a shape", expected=f"up to {MAX_RANK} non-negative dims", got=str(spec.shape), remedy="mend the shape"
-        )
-    if spec.size > MAX_ELEMENTS:
-        raise ShapeError("a shape of impossible size", expected=f"at most {MAX_ELEMENTS} elements", got=str(spec))
+    check_shape(spec.shape)
     if spec.dtype.name not in BY_NAME:
         raise UnknownDTypeError("unknown dtype", expected=", ".join(BY_NAME), got=str(spec.dtype))
 

@@ -10,7 +10,7 @@ from typing import Any
 from gradmesh_engine import dtypes
 from gradmesh_engine.builder import Builder, Emitter, Region, V, constant
 from gradmesh_engine.errors import GradmeshError, InternalError, NotDifferentiableError
-from gradmesh_engine.graph import Attrs, AttrValue, Graph, TensorSpec
+from gradmesh_engine.graph import Attrs, AttrValue, Graph, TensorSpec, exact
 from gradmesh_engine.ops import Composite, Op, lookup, primitive_of
 
 
@@ -171,7 +171,6 @@ class Pullback:
     uses: tuple[bool, ...]
 
 
-@lru_cache(maxsize=8192)
 def pullback(
     op: Op, specs: tuple[TensorSpec, ...], attrs: Attrs, needs: tuple[bool, ...], given: tuple[bool, ...] = (True,)
 ) -> Pullback:
@@ -184,6 +183,18 @@ def pullback(
         needs: for each operand whether its cotangent is needed.
         given: for each result of the op whether a cotangent is given.
     """
+    return _pullback(op, specs, attrs, exact(attrs), needs, given)
+
+
+@lru_cache(maxsize=8192)
+def _pullback(
+    op: Op,
+    specs: tuple[TensorSpec, ...],
+    attrs: Attrs,
+    key: tuple[object, ...],
+    needs: tuple[bool, ...],
+    given: tuple[bool, ...],
+) -> Pullback:
     results = op.infer(specs, dict(attrs))
     seeds = [spec for spec, is_given in zip(results, given, strict=True) if is_given]
     builder = Builder([*specs, *results, *seeds])

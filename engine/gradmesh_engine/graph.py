@@ -128,6 +128,25 @@ def attrs_of(values: Mapping[str, AttrValue]) -> Attrs:
     return tuple(sorted(values.items()))
 
 
+def exact(attrs: Attrs) -> tuple[object, ...]:
+    """Tells apart what Python takes for equal: 1, 1.0, True and 1+0j, and 0.0 and -0.0.
+
+    Goes into every key beside the attributes themselves.
+    """
+    return tuple([_exact(value) for _, value in attrs if value.__class__ not in _EXACT])
+
+
+_EXACT = (str, bool)
+
+
+def _exact(value: AttrValue) -> object:
+    kind = value.__class__
+    if isinstance(value, tuple):
+        return tuple(map(_exact, value)) if value and value[0].__class__ is float else None
+    # Of a zero the sign, of a complex number those of both parts.
+    return kind if kind is int or (value and kind is float) else (kind, repr(value))
+
+
 DIGEST_BYTES = 16
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from threading import Lock
+from typing import Final
 
 import numpy as np
 
@@ -193,7 +194,7 @@ def grad_fns(graph: Graph, leaves: frozenset[int] | None = None) -> tuple[GradFn
         operands = tuple(specs[i] for i in node.inputs)
         name = op.grad_name_for(operands, dict(node.attrs)) if op.differentiable else ""
         following = tuple(behind[i] for i in node.inputs)
-        if name and any(f != -2 for f in following):
+        if name and node.outputs and any(f != -2 for f in following):
             spec = node.outputs[0]
             found.append(GradFn(name, index, following, spec.shape, spec.dtype.name, graph.source(index)))
             mine = len(found) - 1
@@ -201,6 +202,10 @@ def grad_fns(graph: Graph, leaves: frozenset[int] | None = None) -> tuple[GradFn
         else:
             behind.extend([-2] * len(node.outputs))
     return tuple(found)
+
+
+# Nodes of the graphs that are kept to say why a program was missed.
+_STRUCTURE_NODES: Final = 200_000
 
 
 class ProgramCache:
@@ -215,6 +220,7 @@ class ProgramCache:
         self._programs: OrderedDict[tuple[bytes, Query], Program] = OrderedDict()
         self._dropped: set[tuple[bytes, Query]] = set()
         self._structures: dict[bytes, Graph] = {}
+        self._structure_nodes = 0
         self._lock = Lock()
         self.hits = 0
         self.misses = 0
@@ -241,12 +247,18 @@ class ProgramCache:
             reason = self._reason(program)
             self._programs[key] = program
             self._structures[_structure(graph)] = graph
+            self._structure_nodes += len(graph.nodes)
             while len(self._programs) > self._capacity:
                 dropped, _ = self._programs.popitem(last=False)
                 self._dropped.add(dropped)
-            if len(self._dropped) > 16 * self._capacity or len(self._structures) > 16 * self._capacity:
+            if (
+                len(self._dropped) > 16 * self._capacity
+                or len(self._structures) > 16 * self._capacity
+                or self._structure_nodes > _STRUCTURE_NODES
+            ):
                 self._dropped.clear()
                 self._structures.clear()
+                self._structure_nodes = 0
         return program, reason
 
     def forget(self, program: Program) -> None:

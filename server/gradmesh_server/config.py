@@ -88,6 +88,12 @@ class Config:
     max_graph_nodes: int = _limit(100_000, "of one graph")
     max_graph_bytes: int = _limit(8 * MIB, "of one serialised graph", kind="bytes")
     max_attribute_bytes: int = _limit(MIB // 4, "of one serialised attribute of a node", kind="bytes")
+    max_tensors: int = _limit(
+        16384, "inputs of one request, its results, what it differentiates; operands of one operation"
+    )
+    max_planning_steps: int = _limit(
+        2_000_000, "of checking and planning one graph, each some microseconds, for a primitive operation"
+    )
     max_rank: int = _limit(32, "dims of any tensor of a graph")
     max_elements: int = _limit(1 << 34, "of any tensor of a graph, stored or not")
     max_tensor_bytes: int = _limit(4 * GIB, "of one uploaded tensor", kind="bytes")
@@ -117,6 +123,7 @@ class Config:
 
     graphs: int = _limit(1024, "graphs remembered by digest")
     programs: int = _limit(512, "compiled programs remembered")
+    cached_nodes: int = _limit(1_000_000, "operations of all the graphs and programs remembered, about 4 KiB each")
     inline_result_bytes: int = _limit(2 * MIB, "results of more bytes come back as handles", least=0, kind="bytes")
     adopt_bytes: int = _limit(8 * MIB, "uploads of at least this size go to the workers' shared memory", kind="bytes")
     handle_ttl_seconds: float = _limit(120.0, "how long a result waits to be downloaded", least=0.001)

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import math
 import os
+import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
@@ -20,8 +21,10 @@ from gradmesh.v1 import gradient_service_pb2 as pb
 from gradmesh.v1 import graph_pb2 as graph_pb
 from gradmesh.v1 import tensor_pb2 as tensor_pb
 from gradmesh_engine.backend import Backend, Operand, Outcome, Pieces, Tensor
+from gradmesh_engine.budget import Budget, spending
 from gradmesh_engine.check import check
 from gradmesh_engine.errors import (
+    CancelledError,
     GradmeshError,
     GraphNotFoundError,
     GraphTooLargeError,
@@ -47,6 +50,9 @@ HIT: Final = "hit"
 
 # Graph messages up to this size are decoded and checked on the event loop: a fraction of a millisecond.
 _SMALL_GRAPH_BYTES: Final = 4096
+
+# Steps of checking a graph on the event loop: some milliseconds. One that takes more is checked elsewhere.
+_LOOP_STEPS: Final = 500
 
 # Nodes of a program that may run on the event loop: each is a call or two of a microsecond.
 _LOOP_NODES: Final = 64
@@ -84,6 +90,8 @@ class Coordinator:
         self._rooms: dict[str, _Room] = {}
         # Keys of programs that may run on the event loop.
         self._quick: set[bytes] = set()
+        self._graph_nodes = 0
+        self._program_nodes = 0
         self.graph_uses = CacheUse()
         self.program_uses = CacheUse()
 
@@ -108,6 +116,7 @@ class Coordinator:
         if room is None or graph is None:
             return None
         times = [0.0, time.perf_counter()]
+        self._check_counts(request)
         query = _query_of(request)
         program = room.programs.get((graph.digest, query))
         if program is None or program.key not in self._quick:
@@ -142,6 +151,7 @@ class Coordinator:
         """
         times = [waited, time.perf_counter()]
         room = self._room(owner)
+        self._check_counts(request)
         graph, fresh = await self._graph_of(request, room)
         used: list[bytes] = []
         try:
@@ -178,6 +188,7 @@ class Coordinator:
     async def explain(self, request: pb.ExplainRequest, owner: str = ANONYMOUS) -> pb.ExplainResponse:
         """Plan a request, and say how it would run."""
         room = self._room(owner)
+        self._check_counts(request)
         graph, fresh = await self._graph_of(request, room)
         program, _ = await self._program(graph, _query_of(request), room)
         if fresh:
@@ -213,6 +224,24 @@ class Coordinator:
             room = self._rooms[owner] = _Room(self._config.programs)
         return room
 
+    def _check_counts(self, request: _Computes) -> None:
+        """Raises LimitError for more tensors than one request may be about."""
+        counts = {
+            "inputs": len(request.graph.inputs),
+            "results": len(request.graph.outputs) + len(request.wrt),
+            "objectives": len(request.of),
+        }
+        if isinstance(request, pb.ComputeRequest):
+            counts["tensors"] = len(request.inputs)
+        for what, count in counts.items():
+            if count > self._config.max_tensors:
+                raise LimitError(
+                    f"the request has too many {what}",
+                    expected=f"at most {self._config.max_tensors}",
+                    got=str(count),
+                    remedy="compute in several requests, or raise the server's limit max_tensors",
+                )
+
     async def _graph_of(self, request: _Computes, room: _Room) -> tuple[Graph, bool]:
         """The graph a request is about, and whether it is not remembered yet."""
         source = request.WhichOneof("graph_source")
@@ -247,16 +276,25 @@ class Coordinator:
                 remedy="send tensors as inputs rather than as attributes, or raise the server's limit",
             )
         if nbytes <= _SMALL_GRAPH_BYTES:
-            return _decode_and_check(message, self._config), True
-        return await self._away(lambda: _decode_and_check(message, self._config)), True
+            budget = Budget(_LOOP_STEPS)
+            try:
+                with spending(budget):
+                    return _decode_and_check(message, self._config), True
+            except GraphTooLargeError:
+                if not budget.overdrawn:
+                    raise
+        return await self._planned(lambda: _decode_and_check(message, self._config)), True
 
     def _remember(self, graph: Graph, room: _Room) -> None:
+        known = room.graphs.get(graph.digest)
+        self._graph_nodes += len(graph.nodes) - (0 if known is None else len(known.nodes))
         room.graphs[graph.digest] = graph
         room.graphs.move_to_end(graph.digest)
-        while self.graphs > self._config.graphs:
+        while self.graphs > self._config.graphs or self._graph_nodes > self._config.cached_nodes:
             # Whoever has most makes room.
             fullest = max(self._rooms.values(), key=lambda r: len(r.graphs))
-            fullest.graphs.popitem(last=False)
+            _, dropped = fullest.graphs.popitem(last=False)
+            self._graph_nodes -= len(dropped.nodes)
             self.graph_uses.evictions += 1
 
     async def _operands(
@@ -313,23 +351,31 @@ class Coordinator:
             room.programs.move_to_end(key)
             self.program_uses.hits += 1
             return found, HIT
-        program, outcome = await self._away(lambda: room.cache.get(graph, query))
+        program, outcome = await self._planned(lambda: room.cache.get(graph, query))
         self.program_uses.hits += outcome == HIT
         self.program_uses.misses += outcome != HIT
+        known = room.programs.get(key)
+        self._program_nodes += _nodes_of(program) - (0 if known is None else _nodes_of(known))
         room.programs[key] = program
-        while sum([len(r.programs) for r in self._rooms.values()]) > self._config.programs:
+        while True:
+            too_many = sum([len(r.programs) for r in self._rooms.values()]) > self._config.programs
+            too_large = self._program_nodes > self._config.cached_nodes
+            if not too_many and not too_large:
+                return program, outcome
             fullest = max(self._rooms.values(), key=lambda r: len(r.programs))
             _, dropped = fullest.programs.popitem(last=False)
-            if len(self._rooms) > 1:  # Alone, a room's cache has the same bound, and remembers what it dropped.
+            self._program_nodes -= _nodes_of(dropped)
+            # Alone, a room's cache has the same bound on their number, and remembers what it dropped.
+            if too_large or len(self._rooms) > 1:
                 fullest.cache.forget(dropped)
             self._quick.discard(dropped.key)
             self.program_uses.evictions += 1
-        return program, outcome
 
-    @staticmethod
-    def _forget(program: Program, room: _Room) -> None:
+    def _forget(self, program: Program, room: _Room) -> None:
         """Keep nothing of a request that turned out to be bad."""
-        room.programs.pop((program.graph.digest, program.query), None)
+        dropped = room.programs.pop((program.graph.digest, program.query), None)
+        if dropped is not None:
+            self._program_nodes -= _nodes_of(dropped)
         room.cache.forget(program)
 
     def _check_plan(self, program: Program) -> None:
@@ -437,6 +483,24 @@ class Coordinator:
         held.append(handle)
         return tensor_pb.Tensor(dtype=spec.dtype.name, shape=spec.shape, handle=handle)
 
+    async def _planned(self, work: Callable[[], _T]) -> _T:
+        """What `work` on a graph gives, on another thread, within the limit; it stops when nobody waits for it."""
+        stopped = threading.Event()
+
+        def checkpoint() -> None:
+            if stopped.is_set():
+                raise CancelledError("the call was cancelled")
+
+        def bounded() -> _T:
+            with spending(Budget(self._config.max_planning_steps, checkpoint)):
+                checkpoint()
+                return work()
+
+        try:
+            return await self._away(bounded)
+        finally:
+            stopped.set()
+
     async def _away(self, work: Callable[[], _T]) -> _T:
         return await asyncio.get_running_loop().run_in_executor(self._pool, work)
 
@@ -461,6 +525,16 @@ def placed_grad_fns(program: Program, ran: Outcome) -> tuple[GradFn, ...]:
 
 def _decode_and_check(message: graph_pb.Graph, config: Config) -> Graph:
     for number, node in enumerate(message.nodes):
+        if len(node.inputs) > config.max_tensors:
+            raise LimitError(
+                "the operation has too many operands",
+                op=node.op,
+                node=number,
+                source=node.source,
+                expected=f"at most {config.max_tensors}",
+                got=str(len(node.inputs)),
+                remedy="join them in several steps, or raise the server's limit max_tensors",
+            )
         for name, attr in node.attrs.items():
             if attr.ByteSize() > config.max_attribute_bytes:
                 raise GraphTooLargeError(
@@ -520,6 +594,10 @@ def check_name(name: bytes, field: str) -> None:
             got=f"{len(name)} bytes",
             remedy="see the contract",
         )
+
+
+def _nodes_of(program: Program) -> int:
+    return len(program.graph.nodes) + len(program.plan.graph.nodes)
 
 
 def _cost(program: Program) -> float:

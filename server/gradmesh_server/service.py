@@ -144,8 +144,14 @@ class GradientServicer(pb_grpc.GradientServiceServicer):
 
     async def _explain(self, request: pb.ExplainRequest, context: _Context[Any, Any]) -> pb.ExplainResponse:
         owner = self._authenticator.caller(context)
-        async with self._admission.turn(owner, request.ByteSize()):
-            return await self._coordinator.explain(request, owner)
+        remaining: Any = context.time_remaining()
+        asked = self._config.default_timeout_seconds if remaining is None else float(remaining)
+        try:
+            async with asyncio.timeout(asked):
+                async with self._admission.turn(owner, request.ByteSize()):
+                    return await self._coordinator.explain(request, owner)
+        except TimeoutError:
+            raise past_deadline() from None
 
     async def ListOps(self, request: pb.ListOpsRequest, context: _Context[Any, Any]) -> pb.ListOpsResponse:
         """Tell the operations."""

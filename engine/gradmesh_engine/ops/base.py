@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -16,9 +17,10 @@ from gradmesh_engine.errors import (
     AttributeTypeError,
     GradmeshError,
     InternalError,
+    ShapeError,
     UnknownOpError,
 )
-from gradmesh_engine.graph import Attrs, AttrValue, TensorSpec
+from gradmesh_engine.graph import Attrs, AttrValue, TensorSpec, exact
 
 Specs: TypeAlias = "tuple[TensorSpec, ...]"
 Vjp: TypeAlias = "Callable[..., Sequence[V | None]]"
@@ -212,6 +214,8 @@ class Primitive(Op):
         positional: the kernel depends on the position of the block along the split dim; `run` then
             takes the block's start as an additional last argument.
         vjp: `vjp(g, y, *xs, **attrs) -> one cotangent or None per operand`.
+        workspace: optional, bytes the kernel needs beside operands and result where that may be many times
+            as much as these: `workspace(specs, out, attrs) -> int`.
         axes: axis rule: `axes(specs, out, **attrs) -> factors`.
         cost: FLOPs (or equivalent units of one add) per call: `cost(specs, out, attrs) -> float`.
         time: its time in adds, like `cost`, where its FLOPs are faster than that.
@@ -228,6 +232,7 @@ class Primitive(Op):
     accumulate: Callable[[Site], Callable[..., Any]] | None = None
     positional: bool = False
     vjp: Vjp | None = None
+    workspace: Callable[[Specs, TensorSpec, Mapping[str, AttrValue]], int] | None = None
     axes: Callable[..., Sequence[Factor]]
     cost: Callable[[Specs, TensorSpec, Mapping[str, AttrValue]], float]
     time: Callable[[Specs, TensorSpec, Mapping[str, AttrValue]], float] | None = None
@@ -245,26 +250,59 @@ class Primitive(Op):
         return emitter.emit(self, operands, self.bind(attrs))[0]
 
     def infer(self, specs: Specs, attrs: Mapping[str, AttrValue]) -> Specs:
-        return _infer_primitive(self, specs, tuple(sorted(attrs.items())))
+        infer = _infer_primitive if _small(specs, attrs) else _infer_primitive.__wrapped__
+        canonical = tuple(sorted(attrs.items()))
+        return infer(self, specs, canonical, exact(canonical))
 
     def build(self, builder: Builder, operands: Sequence[V], attrs: Mapping[str, AttrValue]) -> tuple[V, ...]:
         if self.prepare is not None:
             operands = self.prepare(operands, attrs)
         canonical: Attrs = tuple(sorted(attrs.items()))
         specs = tuple(v.spec for v in operands)
-        spec = _infer_primitive(self, specs, canonical)[0]
+        spec = _infer_primitive(self, specs, canonical, exact(canonical))[0]
         if self.neutral and spec == specs[0]:
             return (operands[0],)
         return (builder.append(self.name, tuple(v.id for v in operands), canonical, spec),)
 
 
+MAX_RANK: Final = 64
+"""NumPy's largest number of dims."""
+
+MAX_ELEMENTS: Final = 1 << 48
+"""No shape may claim more elements than any memory holds."""
+
+
+def check_shape(shape: tuple[int, ...]) -> None:
+    """Raises ShapeError for a shape no array can have."""
+    if len(shape) > MAX_RANK or any(isinstance(d, bool) or not isinstance(d, int) or d < 0 for d in shape):
+        raise ShapeError(
+            "not a shape", expected=f"up to {MAX_RANK} non-negative dims", got=str(shape), remedy="mend the shape"
+        )
+    # Zero dims do not make the others' product harmless: strides are computed from it.
+    if math.prod([d for d in shape if d]) > MAX_ELEMENTS:
+        raise ShapeError("a shape of impossible size", expected=f"at most {MAX_ELEMENTS} elements", got=str(shape))
+
+
+# The rules' results are remembered by operands and attributes, unless these take much memory themselves.
+_SMALL: Final = 64
+
+
+def _small(specs: Specs, attrs: Mapping[str, AttrValue]) -> bool:
+    for value in attrs.values():
+        if isinstance(value, (tuple, str)) and len(value) > _SMALL:
+            return False
+    return len(specs) <= _SMALL
+
+
 @lru_cache(maxsize=16384)
-def _infer_primitive(op: Primitive, specs: Specs, attrs: Attrs) -> Specs:
+def _infer_primitive(op: Primitive, specs: Specs, attrs: Attrs, key: tuple[object, ...]) -> Specs:
     op.check_arity(len(specs))
     try:
-        return (op.spec(specs, **dict(attrs)),)
+        spec = op.spec(specs, **dict(attrs))
+        check_shape(spec.shape)
     except GradmeshError as error:
         raise error.at(op=op.name) from None
+    return (spec,)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -282,7 +320,9 @@ class Composite(Op):
     vjp: Vjp | None = None
 
     def infer(self, specs: Specs, attrs: Mapping[str, AttrValue]) -> Specs:
-        return _infer_composite(self, specs, tuple(sorted(attrs.items())))
+        infer = _infer_composite if _small(specs, attrs) else _infer_composite.__wrapped__
+        canonical = tuple(sorted(attrs.items()))
+        return infer(self, specs, canonical, exact(canonical))
 
     def build(self, builder: Builder, operands: Sequence[V], attrs: Mapping[str, AttrValue]) -> tuple[V, ...]:
         self.check_arity(len(operands))
@@ -306,7 +346,7 @@ class Composite(Op):
 
 
 @lru_cache(maxsize=16384)
-def _infer_composite(op: Composite, specs: Specs, attrs: Attrs) -> Specs:
+def _infer_composite(op: Composite, specs: Specs, attrs: Attrs, key: tuple[object, ...]) -> Specs:
     builder = Builder(specs)
     operands = [builder.value(i) for i in range(len(specs))]
     return tuple(v.spec for v in op.build(builder, operands, dict(attrs)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from gradmesh_engine.errors import ShapeError
@@ -136,6 +137,17 @@ def _traffic(spec: TensorSpec, slot: Slot, split: Split | None) -> float:
     return MEMORY_COST * spec.nbytes * (2.0 + CACHE_LINE / max(run, 1))
 
 
+def _workspace(graph: Graph, nodes: Sequence[int]) -> int:
+    """The most bytes one of the nodes needs for itself."""
+    specs, most = graph.specs, 0
+    for index in nodes:
+        node = graph.nodes[index]
+        workspace = primitive_of(node.op).workspace
+        if workspace is not None:
+            most = max(most, workspace(tuple(specs[i] for i in node.inputs), node.outputs[0], dict(node.attrs)))
+    return most
+
+
 def _peak(graph: Graph, best: Cut, split: Split | None) -> int:
     """Planned bytes beyond inputs and outputs: what is stored between stages, partials and buffers."""
     outputs = set(graph.outputs)
@@ -148,6 +160,7 @@ def _peak(graph: Graph, best: Cut, split: Split | None) -> int:
             live = int(per_row * split.block)
             levels = max(1, split.groups.bit_length())
             live += levels * sum(graph.specs[p.value].nbytes for p in stage.partials)
-        whole = int(live_bytes(graph, stage.whole, (), stage.results, 1))
+        live += _workspace(graph, stage.body)
+        whole = int(live_bytes(graph, stage.whole, (), stage.results, 1)) + _workspace(graph, stage.whole)
         peak = max(peak, live, whole - sum(graph.specs[v].nbytes for v in stage.results if v in outputs))
     return stored + peak

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from gradmesh_engine.budget import spend
 from gradmesh_engine.graph import Graph
 from gradmesh_engine.ops import Factor, primitive_of
 from gradmesh_engine.plan.axes import Axis
@@ -19,6 +20,9 @@ from gradmesh_engine.plan.types import Partial, Slot, Stage
 
 RECOMPUTE_COST: Final = 12.0
 """Adds per element up to which a chain of cheap ops is computed again rather than stored."""
+
+RECOMPUTE_NODES: Final = 32
+"""Nodes such a chain may have: views cost nothing, but each is run again in every stage."""
 
 READ_COST: Final = 4.0
 """Adds per element that keeping and reading an operand of such a chain counts for."""
@@ -110,6 +114,7 @@ def cut(graph: Graph, rules: Sequence[Sequence[Factor]], axis: Axis | None) -> C
     home = _homes(graph, governing, level, is_split)
     kept: set[int] = set()
     while True:
+        spend(len(graph.nodes) // 4)
         chain = _chain_costs(graph, is_split, kept)
         drafts, stored = _draft(graph, governing, split, is_split, home, chain, dims, length)
         later = _further(graph, is_split, home, drafts, stored) - kept
@@ -132,6 +137,10 @@ def _draft(
     first = len(graph.inputs)
     last = max([0, *home])
     drafts = [_Draft() for _ in range(last + 1)]
+    reductions: list[list[int]] = [[] for _ in drafts]
+    for index, factor in enumerate(governing):
+        if _reduces(factor):
+            reductions[home[index]].append(index)
     stored: set[int] = set()
 
     def store(value: int) -> None:
@@ -151,7 +160,7 @@ def _draft(
                     store(i)
     for at in range(last, -1, -1):
         draft = drafts[at]
-        pending = [i for i in range(len(graph.nodes)) if _reduces(governing[i]) and home[i] == at]
+        pending = reductions[at]
         for index in pending:
             factor = governing[index]
             assert factor is not None
@@ -162,6 +171,8 @@ def _draft(
             if index in draft.body:
                 continue
             draft.body.add(index)
+            if len(draft.body) % 256 == 0:
+                spend(64)
             factor = governing[index]
             assert factor is not None
             for i, along in zip(graph.nodes[index].inputs, factor.operands, strict=True):
@@ -306,6 +317,7 @@ def _chain_costs(graph: Graph, is_split: Sequence[bool], stored: set[int]) -> li
     """
     first = len(graph.inputs)
     costs = [0.0] * len(graph.specs)
+    lengths = [0] * len(graph.specs)
     for index, node in enumerate(graph.nodes):
         value = first + index
         if not is_split[value]:
@@ -316,6 +328,10 @@ def _chain_costs(graph: Graph, is_split: Sequence[bool], stored: set[int]) -> li
             continue
         spec = node.outputs[0]
         own = op.cost(tuple(graph.specs[i] for i in node.inputs), spec, dict(node.attrs)) / max(spec.size, 1)
+        lengths[value] = 1 + sum([lengths[i] for i in node.inputs if is_split[i]])
+        if lengths[value] > RECOMPUTE_NODES:
+            costs[value], lengths[value] = float("inf"), 0
+            continue
         kept = [READ_COST if costs[i] == float("inf") else costs[i] for i in node.inputs if is_split[i]]
         costs[value] = own + sum(kept)
     return costs
@@ -339,14 +355,17 @@ def _finish(
         for index in draft.body:
             runs[index] += 1
     stages = []
+    outputs = set(graph.outputs)
+    # For each value the last stage whose whole nodes, and whose blocks, need it.
+    last_whole: dict[int, int] = {}
+    last_read: dict[int, int] = {}
+    for at, draft in enumerate(drafts):
+        last_whole.update((i, at) for index in draft.whole for i in graph.nodes[index].inputs)
+        last_read.update((i, at) for i in draft.reads)
     for at, draft in enumerate(drafts):
         inside = {first + i for i in draft.whole}
         outside = {i for index in draft.whole for i in graph.nodes[index].inputs} - inside
-        later = set(graph.outputs)
-        for other in drafts[at + 1 :]:
-            later.update(i for index in other.whole for i in graph.nodes[index].inputs)
-        for other in drafts[at:]:
-            later.update(other.reads)
+        later = {v for v in inside if v in outputs or last_whole.get(v, -1) > at or last_read.get(v, -1) >= at}
         stores = [_slot(graph, value, dims[value], length) for value in sorted(draft.stores)]
         stages.append(
             Stage(
@@ -357,7 +376,7 @@ def _finish(
                 reads=tuple(draft.reads[v] for v in sorted(draft.reads)),
                 partials=tuple(draft.partials[v] for v in sorted(draft.partials)),
                 stores=tuple(stores),
-                results=tuple(sorted(inside & later)),
+                results=tuple(sorted(later)),
             )
         )
     # Dims of values that are only ever whole mean nothing to a run.

@@ -67,7 +67,9 @@ def _div(rw: Rewriter, node: Node, operands: Sequence[V]) -> V | None:
 
 
 def _sub(rw: Rewriter, node: Node, operands: Sequence[V]) -> V | None:
-    return operands[0] if rw.constant_of(operands[1]) == 0 else None
+    number = rw.constant_of(operands[1])
+    # Not -0.0: -0.0 - -0.0 is 0.0.
+    return operands[0] if number == 0 and repr(number) in ("0", "0.0", "False") else None
 
 
 def _add(rw: Rewriter, node: Node, operands: Sequence[V]) -> V | None:

@@ -16,6 +16,7 @@ class Rewriter:
 
     def __init__(self, graph: Graph, rules: Mapping[str, Rule]) -> None:
         self.builder = Builder(graph.inputs)
+        self._roots: tuple[dict[int, int], dict[int, int]] = {}, {}
         self.number = len(graph.inputs)  # of the value being re-emitted, in the old graph
         values = [self.builder.value(i) for i in range(len(graph.inputs))]
         for node in graph.nodes:
@@ -39,14 +40,28 @@ class Rewriter:
         """The handle on an operand of an already emitted node."""
         return self.builder.value(node.inputs[index])
 
+    def spread_from(self, value: V, *, scalar: bool) -> V:
+        """Where a value comes from by layout changes alone; no further than to a 0-d one when `scalar`.
+
+        Remembered, so that asking at every node of a long chain takes no longer than the chain.
+        """
+        roots = self._roots[scalar]
+        passed = []
+        while (root := roots.get(value.id)) is None:
+            passed.append(value.id)
+            node = self.maker(value)
+            if node is None or node.op not in ("expand", "reshape", "permute") or (scalar and not value.ndim):
+                root = value.id
+                break
+            value = self.operand(node)
+        roots.update(dict.fromkeys(passed, root))
+        return self.builder.value(root)
+
     def constant_of(self, value: V) -> complex | None:
         """The number every element of `value` has, if the graph says so."""
-        while (node := self.maker(value)) is not None:
-            if node.op == "full":
-                number = node.attr("value")
-                assert isinstance(number, (bool, int, float, complex))
-                return number
-            if node.op not in ("expand", "reshape", "permute"):
-                return None
-            value = self.operand(node)
-        return None
+        node = self.maker(self.spread_from(value, scalar=False))
+        if node is None or node.op != "full":
+            return None
+        number = node.attr("value")
+        assert isinstance(number, (bool, int, float, complex))
+        return number

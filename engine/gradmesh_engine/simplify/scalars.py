@@ -48,16 +48,11 @@ class _Scalars:
 
     def uniform(self, rw: Rewriter, value: V) -> V | None:
         """The 0-d value every element of `value` has, or None."""
-        while value.ndim:
-            node = rw.maker(value)
-            if node is None or node.op not in ("expand", "reshape", "permute"):
-                if node is not None and node.op == "full":
-                    number = node.attr("value")
-                    assert isinstance(number, (bool, int, float, complex))
-                    return constant(value, number)
-                return None
-            value = rw.operand(node)
-        return value
+        value = rw.spread_from(value, scalar=True)
+        if not value.ndim:
+            return value
+        number = rw.constant_of(value)
+        return None if number is None else constant(value, number)
 
     def factors(self, rw: Rewriter, value: V, original: int) -> tuple[V | None, V | None]:
         """`value` as (scalar, rest); either may be None, rest only when all of it is scalar."""
