@@ -108,7 +108,8 @@ def _shape_only(spec: TensorSpec) -> np.ndarray:
 def _kernel(op: Primitive, site: Site) -> Callable[..., Any]:
     if op.kernel is None:
         raise InternalError(f"{op.name} has no kernel")
-    return op.kernel(site)
+    with np.errstate(all="ignore"):  # Attributes may be too large for the dtype.
+        return op.kernel(site)
 
 
 class _Code:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable
 
@@ -125,13 +126,17 @@ def flips_in_many_stages(count: int) -> Graph:
 def test_planning_takes_time_in_proportion(make: Callable[[int], Graph]) -> None:
     def seconds(count: int) -> float:
         graph = make(count)
-        begin = time.process_time()
-        compile_query(graph)
-        return time.process_time() - begin
+        gc.disable()  # What it takes depends on all the other tests.
+        try:
+            begin = time.process_time()
+            compile_query(graph)
+            return time.process_time() - begin
+        finally:
+            gc.enable()
 
     seconds(20)
-    # Eight times as much takes about eight times as long; it was sixty times, when it grew with the square.
-    assert seconds(800) < 24 * seconds(100)
+    # Eight times as much takes about eight times as long; with the square it would be sixty-four times.
+    assert seconds(1200) < 24 * seconds(150)
 
 
 def endless_parts() -> Graph:

@@ -63,7 +63,15 @@ ROWS: tuple[Row, ...] = (
         S(start=0.0, end=1.0, step=0.1, dtype="float64"),
         S(start=1, end=1),
         ref=lambda t, end, start=0, step=1, dtype="int64": t.arange(start, end, step, dtype=getattr(t, dtype)),
-        errors=(Bad(S(end=5, step=0), ShapeError), Bad(S(end=5, step=-1), ShapeError)),
+        errors=(
+            Bad(S(end=5, step=0), ShapeError),
+            Bad(S(end=5, step=-1), ShapeError),
+            Bad(S(end=5, step=float("nan")), ShapeError),
+            Bad(S(end=float("inf")), ShapeError, "unsupported range"),
+            Bad(S(end=1e308, start=-1e308), ShapeError, "invalid size"),
+            Bad(S(end=1j), DTypeError),
+            Bad(S(end=1 << 60), ShapeError, "impossible size"),
+        ),
     ),
     row(
         "linspace",

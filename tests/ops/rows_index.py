@@ -148,7 +148,10 @@ ROWS: tuple[Row, ...] = (
         S(T(6), I(0, below=6), T(0), dim=0),
         ref=lambda t, x, index, src, dim: x.scatter(dim, index, src),
         dtypes=EVERY,
-        errors=(Bad(S(T(6, 5), I(6, 4, below=6), T(5, 5), dim=0), ShapeError),),
+        errors=(
+            Bad(S(T(6, 5), I(6, 4, below=6), T(5, 5), dim=0), ShapeError),
+            Bad(S(T(6), I(4, below=6), T(4), dim=1), AxisError),
+        ),
     ),
     row(
         "ravel_index",
@@ -156,6 +159,7 @@ ROWS: tuple[Row, ...] = (
         S(I(6, 1, below=4), I(7, below=5), sizes=(4, 5), dims=(0, 1)),
         S(I(below=4), I(7, below=5), I(6, 1, below=3), sizes=(4, 5, 3), dims=(0, 1, 2)),
         S(I(7, below=4, low=-4), sizes=(4,), dims=(0,)),
+        S(I(*(1,) * 34, below=4), I(7, below=5), sizes=(4, 5), dims=(0, 1)),
         ref=_ravel,
         errors=(Bad(S(T(4), sizes=(4,), dims=(0,)), DTypeError),),
     ),

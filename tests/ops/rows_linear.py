@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gradmesh_engine.errors import AttributeTypeError, DTypeError, InvalidGraphError, ShapeError
+from gradmesh_engine.errors import AttributeTypeError, AxisError, DTypeError, InvalidGraphError, ShapeError
 from tests.ops.rows import COMPLEX, FLOATS, INTS, WIDE, Bad, Row, S, T, row
 
 NUMERIC = (*FLOATS, *COMPLEX, *INTS)
@@ -131,7 +131,7 @@ ROWS: tuple[Row, ...] = (
         ref=lambda t, *xs: t.nn.functional.bilinear(*xs),
         dtypes=WIDE,
         loose=8,
-        errors=(Bad(S(T(6, 4), T(6, 5), T(7, 5, 4)), ShapeError),),
+        errors=(Bad(S(T(6, 4), T(6, 5), T(7, 5, 4)), ShapeError), Bad(S(T(6, 4), T(), T(7, 4, 5)), ShapeError)),
     ),
     row(
         "tensordot",
@@ -141,7 +141,12 @@ ROWS: tuple[Row, ...] = (
         ref=lambda t, a, b, dims_a, dims_b: t.tensordot(a, b, (dims_a, dims_b)),
         dtypes=(*WIDE, *COMPLEX),
         loose=4,
-        errors=(Bad(S(T(4, 5), T(6, 7), dims_a=(0,), dims_b=(0,)), ShapeError),),
+        errors=(
+            Bad(S(T(4, 5), T(6, 7), dims_a=(0,), dims_b=(0,)), ShapeError),
+            Bad(S(T(), T(4), dims_a=(0,), dims_b=(0,)), ShapeError),
+            Bad(S(T(4, 4), T(4, 4), dims_a=(0, 0), dims_b=(0, 1)), AxisError, "multiple times"),
+            Bad(S(T(*(1,) * 30), T(2), dims_a=(), dims_b=()), ShapeError, "30 dims"),
+        ),
     ),
     row(
         "einsum",
@@ -166,6 +171,7 @@ ROWS: tuple[Row, ...] = (
             Bad(S(T(6, 5), T(5, 7), equation="ij,jk->il"), InvalidGraphError),
             Bad(S(T(6, 5), T(5, 7), equation="ij->i"), InvalidGraphError),
             Bad(S(T(6, 5), equation="ijk->i"), InvalidGraphError),
+            Bad(S(T(*(1,) * 60), equation="...->..."), InvalidGraphError, "letters"),
         ),
     ),
 )

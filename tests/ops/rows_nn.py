@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gradmesh_engine.errors import AttributeTypeError, AxisError, DTypeError, InvalidGraphError, ShapeError
+from gradmesh_engine.errors import ArityError, AttributeTypeError, AxisError, DTypeError, InvalidGraphError, ShapeError
 from tests.ops.rows import FLOATS, INTS, WIDE, Bad, I, L, Operand, Row, S, T, row, untorched
 from tests.ops.rows_pointwise import EDGES, binary, unary
 
@@ -151,7 +151,7 @@ LOSSES: tuple[Row, ...] = (
         dtypes=WIDE,
         specials=(S(L([0.0, 1.0, 0.0, 1.0]), L([0.0, 1.0, 1.0, 0.0]), reduction="none"),),
         loose=8,
-        errors=(Bad(S(T(3, **P01), T(4, **P01)), ShapeError),),
+        errors=(Bad(S(T(3, **P01), T(4, **P01)), ShapeError), Bad(S(T(3), T(3), T(2, 3)), ShapeError)),
     ),
     row(
         "binary_cross_entropy_with_logits",
@@ -164,7 +164,12 @@ LOSSES: tuple[Row, ...] = (
         dtypes=FLOATS,
         specials=(S(L([100.0, -100.0, 0.0, INF]), L([0.0, 1.0, 0.5, 1.0]), reduction="none"),),
         loose=8,
-        errors=(Bad(S(T(3), T(4)), ShapeError),),
+        errors=(
+            Bad(S(T(3), T(4)), ShapeError),
+            Bad(S(T(3), T(3), T(3), T(3)), ArityError),
+            Bad(S(T(3), T(3), T(2, 3), has_pos_weight=True), ShapeError),
+            Bad(S(T(3), T(3), T(2, 3)), ShapeError),
+        ),
     ),
     row(
         "nll_loss",

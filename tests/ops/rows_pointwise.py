@@ -154,7 +154,13 @@ ROWS: tuple[Row, ...] = (
     # --- rounding ---------------------------------------------------------------------------------
     *(
         unary_row(op, kinks=(-1.0, 0.0, 1.0, -1.5, -0.5, 0.5, 1.5), dtypes=(*FLOATS, *INTS))
-        for op in ("floor", "ceil", "round", "trunc")
+        for op in ("floor", "ceil", "trunc")
+    ),
+    unary_row(
+        "round",
+        kinks=(-1.0, 0.0, 1.0, -1.5, -0.5, 0.5, 1.5),
+        dtypes=(*FLOATS, *INTS),
+        specials=(S(EDGES), *(S(EDGES, decimals=n) for n in (2, -1, 308, 309, -400))),
     ),
     # --- complex parts ----------------------------------------------------------------------------
     unary_row("conj", dtypes=EVERY, ref=lambda t, x: t.conj(x).resolve_conj()),

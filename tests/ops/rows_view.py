@@ -226,6 +226,7 @@ PARTS: tuple[Row, ...] = (
         S(T(9, 5), dim=0, size=3, step=2),
         S(T(5, 9), dim=-1, size=2, step=2),
         S(T(9), dim=0, size=9, step=1),
+        S(T(9), dim=0, size=9, step=1 << 62),
         ref=method("unfold"),
         dtypes=EVERY,
         errors=(Bad(S(T(5), dim=0, size=6, step=1), ShapeError), Bad(S(T(5), dim=0, size=2, step=0), ShapeError)),

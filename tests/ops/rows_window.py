@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from gradmesh_engine.errors import DTypeError, ShapeError
-from tests.ops.rows import FLOATS, INTS, WIDE, Bad, L, Row, S, Sample, T, row
+from tests.ops.rows import FLOATS, INTS, WIDE, Bad, L, Row, S, Sample, T, row, untorched
 
 
 def _positions(t: Any, sizes: Any, kernel: Any, stride: Any, dilation: Any) -> Any:
@@ -132,6 +132,8 @@ TOO_LARGE = Bad(S(T(5, 3), kernel=(4,), stride=(1,), dilation=(1,)), ShapeError)
 NO_STRIDE = Bad(S(T(5, 3), kernel=(2,), stride=(0,), dilation=(1,)), ShapeError)
 NO_DIMS = Bad(S(T(3), kernel=(2, 2), stride=(1, 1), dilation=(1, 1)), ShapeError)
 
+TOO_LONG = Bad(S(T(5, 3), kernel=(1 << 30,), stride=(1,), dilation=(1,)), ShapeError, "too large")
+
 WINDOWS: tuple[Row, ...] = (
     row("windows", *_forward(), ref=_windows, dtypes=(*FLOATS, *INTS), errors=(TOO_LARGE, NO_STRIDE, NO_DIMS)),
     row(
@@ -142,7 +144,7 @@ WINDOWS: tuple[Row, ...] = (
         loose=4,
         errors=(Bad(S(T(5, 2, 4), kernel=(3,), stride=(2,), dilation=(1,), size=(9,)), ShapeError),),
     ),
-    row("window_sum", *_forward(), ref=_sum, dtypes=WIDE, loose=4, errors=(TOO_LARGE, NO_STRIDE, NO_DIMS)),
+    row("window_sum", *_forward(), ref=_sum, dtypes=WIDE, loose=4, errors=(TOO_LARGE, TOO_LONG, NO_STRIDE, NO_DIMS)),
     row(
         "window_fill",
         *_backward(windowed=False),
@@ -204,6 +206,10 @@ CONVOLUTIONS: tuple[tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]], ...
     ((4, 3, 5, 5), (6, 3, 1, 1), _plain()),
     ((0, 3, 7, 6), (5, 3, 3, 2), _plain()),
 )
+OVERLONG = (
+    S(T(2, 3, 3), T(4, 3, 2), **_plain(1, stride=(1 << 62,), dilation=(2,))),
+    S(T(2, 3, 3), T(4, 3, 1), **_plain(1, dilation=(1 << 62,))),
+)
 
 
 def _conv_outputs(x: tuple[int, ...], w: tuple[int, ...], how: dict[str, Any]) -> tuple[int, ...]:
@@ -220,6 +226,7 @@ CONV: tuple[Row, ...] = (
     row(
         "conv",
         *(S(T(*x), T(*w), **how) for x, w, how in CONVOLUTIONS),
+        *(untorched(sample, "its second derivatives overflow") for sample in OVERLONG),
         ref=_conv,
         dtypes=WIDE,
         loose=16,

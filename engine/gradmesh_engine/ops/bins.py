@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from gradmesh_engine import dtypes
 from gradmesh_engine.builder import V, constant
-from gradmesh_engine.errors import DTypeError, ShapeError
+from gradmesh_engine.errors import ArityError, DTypeError, ShapeError
 from gradmesh_engine.graph import TensorSpec
 from gradmesh_engine.ops.base import Attr, Composite, Factor, Primitive, Site, Specs, declare, lookup
 from gradmesh_engine.ops.creation import iota
@@ -211,6 +211,13 @@ def _histogram_of(
     return (hist, *edges)
 
 
+def _told_apart(rest: Sequence[V], weighted: bool) -> tuple[V | None, list[V]]:
+    """Weight and bin edges."""
+    if weighted and not rest:
+        raise ArityError("histogram: there is no weight", expected="a weight after the input", got="1 operand")
+    return (rest[0], list(rest[1:])) if weighted else (None, list(rest))
+
+
 def _histogramdd(
     x: V, *rest: V, bins: tuple[int, ...], range: tuple[float, ...], weighted: bool, density: bool
 ) -> tuple[V, ...]:
@@ -220,7 +227,7 @@ def _histogramdd(
             f"torch.histogramdd: input tensor should have at least 2 dimensions, but got {x.ndim}", got=str(x.spec)
         )
     dims = x.shape[-1]
-    weight, edges = (rest[0], list(rest[1:])) if weighted else (None, list(rest))
+    weight, edges = _told_apart(rest, weighted)
     count = len(edges) if edges else len(bins)
     if count != dims:
         raise ShapeError(
@@ -268,7 +275,7 @@ def _histogram(
     x: V, *rest: V, bins: tuple[int, ...], range: tuple[float, ...], weighted: bool, density: bool
 ) -> tuple[V, ...]:
     _need_float("histogram", x)
-    weight, edges = (rest[0], list(rest[1:])) if weighted else (None, list(rest))
+    weight, edges = _told_apart(rest, weighted)
     if len(edges) + len(bins) != 1:
         raise ShapeError("torch.histogram(): one number of bins, or one tensor of bin edges")
     _check_bins("torch.histogram", x, weight, x.shape, edges, bins, range)

@@ -67,6 +67,14 @@ class Geometry:
         one = self.column * math.prod(self.outputs) * itemsize
         return max(1, min(self.images, COLUMN_BYTES // max(one, 1)))
 
+    def workspace(self, itemsize: int) -> int:
+        """Bytes of the buffers of the images whose columns are made together, see _Columns."""
+        if self.plain:
+            return 0
+        outputs = math.prod(self.outputs)
+        one = self.channels * math.prod(self.padded) + (self.column + self.filters) * outputs
+        return self.at_once(itemsize) * one * itemsize
+
     @property
     def plain(self) -> bool:
         """Whether every window is one element and every element a window: the columns are the input."""
@@ -87,6 +95,7 @@ def _geometry(images: int, channels: int, sizes: Ints, w: Ints, attrs: Any, grou
             raise ShapeError(f"non-positive {name} is not supported", expected="at least 1", got=str(list(attrs[name])))
     if any(len(n) != len(sizes) for n in (windows.kernel, windows.stride, windows.dilation, low, high)):
         raise ShapeError(f"a weight of {len(w)} dims does not slide over {len(sizes)} spatial dims")
+    windows.check_count()
     if any(n < 0 for n in (*low, *high)):
         raise ShapeError("negative padding is not supported", got=f"low {list(low)}, high {list(high)}")
     groups = int(attrs["groups"]) if groups is None else groups
@@ -124,28 +133,20 @@ class _Columns:
         cut = (slice(a, a + n) for a, n in zip(geometry.low, geometry.sizes, strict=True))
         spatial = range(1, len(outputs) + 1)
         self.inside = padded[(slice(None), *cut)].transpose(len(outputs) + 1, 0, *spatial)
-        steps = padded.strides[1:-1]
         # [C, *K, *O, N]: what each column is made of
         self.seen = as_strided(
             padded,
             (geometry.channels, *windows.kernel, *outputs, count),
-            (
-                padded.strides[0],
-                *(s * d for s, d in zip(steps, windows.dilation, strict=True)),
-                *(s * d for s, d in zip(steps, windows.stride, strict=True)),
-                padded.strides[-1],
-            ),
+            (padded.strides[0], *windows.strides(padded.strides[1:-1], outputs), padded.strides[-1]),
         )
         plain = geometry.plain
         self.made = self.seen if plain else np.empty(self.seen.shape, dtype)
         self.plain = plain
-        self.columns = self.made.reshape(groups, geometry.column // groups, -1)
-        every = slice(None)
-        self.slots: list[tuple[Any, Any]] = [
-            ((every, *place), (every, *slot[1:], every)) for place, slot in ([] if plain else windows.slots(outputs))
-        ]
+        cells = math.prod(outputs) * count
+        self.columns = self.made.reshape(groups, geometry.column // groups, cells)
+        self.slots = () if plain else windows.slots(outputs)
         results = np.empty((geometry.filters, *outputs, count), dtype)
-        self.rows = results.reshape(groups, geometry.filters // groups, -1)
+        self.rows = results.reshape(groups, geometry.filters // groups, cells)
         self.results = results.transpose(len(outputs) + 1, 0, *spatial)
 
     def take(self, x: np.ndarray) -> None:
@@ -158,9 +159,10 @@ class _Columns:
         """Add the columns up where they come from, into the images `out`."""
         if not self.plain:
             self.padded[...] = 0
+            every: Any = slice(None)
             for place, slot in self.slots:
-                target = self.padded[slot]
-                np.add(target, self.made[place], out=target)
+                target = self.padded[(every, *slot[1:], every)]
+                np.add(target, self.made[(every, *place)], out=target)
         np.copyto(out, self.inside)
 
 
@@ -182,7 +184,7 @@ def _chunks(geometry: Geometry, dtype: np.dtype) -> Callable[[], Iterator[tuple[
 
 def _matrices(w: np.ndarray, groups: int) -> np.ndarray:
     """The weight as one matrix [F/G, C/G * K] per group."""
-    return w.reshape(groups, w.shape[0] // groups, -1)
+    return w.reshape(groups, w.shape[0] // groups, math.prod(w.shape[1:]))
 
 
 def _pointwise_product(matrices: np.ndarray, x: np.ndarray, out: np.ndarray) -> None:
@@ -292,6 +294,7 @@ conv = declare(
         spec=_conv_spec,
         kernel=_conv_kernel,
         vjp=_conv_vjp,
+        workspace=lambda specs, out, attrs: _forward_geometry(specs, attrs).workspace(out.dtype.itemsize),
         axes=_conv_axes,
         cost=_conv_cost,
     )
@@ -366,6 +369,12 @@ conv_input = declare(
         spec=_input_spec,
         kernel=_input_kernel,
         vjp=_input_vjp,
+        workspace=lambda specs, out, attrs: _input_geometry(
+            specs,
+            attrs,
+            out.shape[2:],
+            int(attrs["groups"]),  # type: ignore[arg-type]
+        ).workspace(out.dtype.itemsize),
         axes=_input_axes,
         cost=lambda specs, out, attrs: 2.0 * specs[0].size * math.prod(specs[1].shape[1:]),
     )
@@ -449,6 +458,12 @@ conv_weight = declare(
         spec=_weight_spec,
         kernel=_weight_kernel,
         vjp=_weight_vjp,
+        workspace=lambda specs, out, attrs: _weight_geometry(
+            specs,
+            attrs,
+            out.shape[2:],
+            int(attrs["groups"]),  # type: ignore[arg-type]
+        ).workspace(out.dtype.itemsize),
         axes=_weight_axes,
         cost=lambda specs, out, attrs: 2.0 * specs[1].size * math.prod(out.shape[1:]),
     )

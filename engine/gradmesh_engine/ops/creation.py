@@ -62,7 +62,8 @@ def _every_dim(specs: Specs, out: TensorSpec, **_: AttrValue) -> list[Factor]:
 
 
 def _full_view(site: Site) -> Callable[[], np.ndarray]:
-    constant = np.asarray(site.attrs["value"]).astype(site.out.dtype)
+    with np.errstate(all="ignore"):
+        constant = np.asarray(site.attrs["value"]).astype(site.out.dtype)
     result = np.broadcast_to(constant, site.out.shape)
     return lambda: result
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
-
-import numpy as np
 
 from gradmesh_engine import dtypes
 from gradmesh_engine.builder import Emitter, V
-from gradmesh_engine.errors import ShapeError
+from gradmesh_engine.errors import DTypeError, ShapeError
 from gradmesh_engine.ops.base import Attr, lookup
 from gradmesh_engine.ops.creation import full, iota
 from gradmesh_engine.ops.indexing import check_index
@@ -26,14 +25,22 @@ def _filled(value: complex) -> Any:
 
 
 def arange_length(start: float, end: float, step: float) -> int:
-    """Number of elements of arange. Raises ShapeError with PyTorch's wording."""
-    if step == 0:
+    """Number of elements of arange. Raises ShapeError and DTypeError, with PyTorch's wording where it has one."""
+    for value in (start, end, step):
+        if isinstance(value, complex):
+            raise DTypeError("arange: complex numbers have no order", expected="real numbers", got=str(value))
+    if not math.isfinite(start) or not math.isfinite(end):
+        raise ShapeError(f"unsupported range: {start} -> {end}", expected="a finite range", got=f"{start} -> {end}")
+    if not abs(step) > 0:
         raise ShapeError("step must be nonzero", expected="a step other than 0", got=str(step))
     if (end - start) * step < 0:
         raise ShapeError(
             "upper bound and lower bound inconsistent with step sign", got=f"start {start}, end {end}, step {step}"
         )
-    return int(np.ceil((end - start) / step))
+    length = (end - start) / step
+    if not math.isfinite(length):
+        raise ShapeError("invalid size, possible overflow?", got=f"start {start}, end {end}, step {step}")
+    return math.ceil(length)
 
 
 def _arange(emitter: Emitter, *, start: float, end: float, step: float, dtype: str) -> Any:

@@ -15,6 +15,7 @@ from gradmesh_engine.errors import AxisError, DTypeError, OutOfRangeError, Shape
 from gradmesh_engine.graph import AttrValue, TensorSpec
 from gradmesh_engine.ops.base import Attr, Factor, Primitive, Site, Specs, declare
 from gradmesh_engine.ops.layout import Ints, broadcast_axes, copies, normal_dim, zeros_like
+from gradmesh_engine.ops.pointwise import broadcast_shapes
 from gradmesh_engine.ops.regions import narrowed
 
 
@@ -276,6 +277,8 @@ def _gather_spec(specs: Specs, *, dim: int) -> TensorSpec:
 
 def check_along(name: str, x: TensorSpec, index: TensorSpec, dim: int) -> None:
     """Raises unless `index` is an index into `x` along `dim`."""
+    if not 0 <= dim < max(x.ndim, 1):
+        raise AxisError(f"{name}: no dim {dim} in {x}", expected=f"0 to {max(x.ndim, 1) - 1}", got=str(dim))
     check_index(name, index)
     if index.ndim != x.ndim:
         raise ShapeError(
@@ -446,8 +449,8 @@ def _ravel_spec(specs: Specs, *, sizes: Ints, dims: Ints) -> TensorSpec:
     for spec in specs:
         check_index("index", spec)
     try:
-        shape = np.broadcast_shapes(*(spec.shape for spec in specs))
-    except ValueError:
+        shape = broadcast_shapes([spec.shape for spec in specs])
+    except ShapeError:
         shapes = ", ".join(str(list(spec.shape)) for spec in specs)
         raise AxisError(
             f"shape mismatch: indexing tensors could not be broadcast together with shapes {shapes}",

@@ -281,7 +281,8 @@ permute = declare(
 
 def _flip_view(site: Site) -> Callable[..., np.ndarray]:
     flipped = normal_dims(site.attrs["dims"], site.out.ndim)  # type: ignore[arg-type]
-    region = tuple(slice(None, None, -1) if dim in flipped else slice(None) for dim in range(site.out.ndim))
+    # With an ellipsis a 0-d array stays an array.
+    region = (*(slice(None, None, -1) if dim in flipped else slice(None) for dim in range(site.out.ndim)), ...)
     return lambda x: x[region]
 
 

@@ -12,10 +12,13 @@ from gradmesh_engine.errors import AttributeTypeError, AxisError, DTypeError, Sh
 from gradmesh_engine.graph import AttrValue
 from gradmesh_engine.ops.base import Attr, Composite, Specs, declare, lookup
 from gradmesh_engine.ops.contract import contract
+from gradmesh_engine.ops.layout import normal_dims
 from gradmesh_engine.ops.pointwise import convert
-from gradmesh_engine.ops.reduce import normal_dim, reduce_sum
+from gradmesh_engine.ops.reduce import reduce_sum
 
 _LETTERS = string.ascii_letters
+# Half of the letters, but for three that label what is not a batch.
+_MOST_DIMS = 23
 
 # --- pieces ---------------------------------------------------------------------------------------
 
@@ -52,6 +55,15 @@ def _rank(name: str, v: V, ndim: int, role: str) -> None:
         )
 
 
+def _some_dims(name: str, *operands: V, least: int = 1) -> None:
+    """Raises ShapeError for operands without dims, or with more than there are letters to label them with."""
+    for v in operands:
+        if not least <= v.ndim <= _MOST_DIMS:
+            raise ShapeError(
+                f"{name}: an operand has {v.ndim} dims", expected=f"{least} to {_MOST_DIMS}", got=str(v.ndim)
+            )
+
+
 def _inner(name: str, a: V, b: V, da: int, db: int) -> None:
     if a.shape[da] != b.shape[db]:
         raise ShapeError(
@@ -74,6 +86,7 @@ def _matmul(a: V, b: V) -> V:
             expected="at least 1 dim each",
             got=f"{list(a.shape)} and {list(b.shape)}",
         )
+    _some_dims("matmul", a, b)
     _inner("matmul", a, b, -1, -2 if b.ndim > 1 else 0)
     rows = "X" if a.ndim > 1 else ""
     columns = "Z" if b.ndim > 1 else ""
@@ -211,6 +224,7 @@ for _name, _what in (("addmm", "a matrix times a matrix"), ("baddbmm", "a batch 
 def _linear(x: V, weight: V, bias: V | None = None) -> V:
     if not x.ndim:
         raise ShapeError("linear: the input needs at least 1 dim", got="0 dims")
+    _some_dims("linear", x)
     _rank("linear", weight, 2, "weight")
     if x.shape[-1] != weight.shape[1]:
         rows = x.spec.size // max(x.shape[-1], 1)
@@ -247,6 +261,7 @@ linear = declare(
 
 
 def _bilinear(a: V, b: V, weight: V, bias: V | None = None) -> V:
+    _some_dims("bilinear", a, b)
     _rank("bilinear", weight, 3, "weight")
     _inner("bilinear", a, weight, -1, 1)
     _inner("bilinear", b, weight, -1, 2)
@@ -277,10 +292,11 @@ def _collapsed(x: V, dim: int) -> V:
 def _tensordot(a: V, b: V, dims_a: Sequence[int], dims_b: Sequence[int]) -> V:
     if len(dims_a) != len(dims_b):
         raise AxisError("tensordot: both dims lists must have the same length", got=f"{dims_a} and {dims_b}")
+    _some_dims("tensordot", a, b, least=1 if dims_a else 0)
     left = list(_LETTERS[: a.ndim])
     right = list(_LETTERS[26 : 26 + b.ndim])
-    for da, db in zip(dims_a, dims_b, strict=True):
-        at, bt = normal_dim(da, a.ndim), normal_dim(db, b.ndim)
+    pairs = zip(normal_dims(dims_a, a.ndim), normal_dims(dims_b, b.ndim), strict=True)
+    for (at, bt), da, db in zip(pairs, dims_a, dims_b, strict=True):
         # A dim of size 1 meets any: the other is summed over.
         if a.shape[at] != b.shape[bt] and b.shape[bt] == 1:
             a = _collapsed(a, at)
@@ -339,6 +355,8 @@ def _einsum_labels(equation: str, ranks: Sequence[int]) -> tuple[list[str], str]
                 got=f"{rank} dims",
             )
         widest = max(widest, rank - named)
+    if widest > len(free):
+        raise ShapeError("einsum(): '...' stands for more dims than there are letters left", got=f"{widest} dims")
     dots = "".join(free[:widest])
     spelled = []
     for term, rank in zip(terms, ranks, strict=True):
@@ -397,17 +415,20 @@ def _einsum(*operands: V, equation: str) -> V:
         shape = tuple(size for size, stay in zip(v.shape, stays, strict=True) if stay)
         labels = "".join(label for label, stay in zip(labels, stays, strict=True) if stay)
         pending.append(_diagonals(lookup("reshape")(v, shape=shape), labels))
-    while len(pending) > 1:
-        (a, la), (b, lb) = pending[0], pending[1]
-        others = out + "".join(labels for _, labels in pending[2:])
+    # The labels that the result and the operands behind each one need.
+    needed = [out]
+    for _, labels in reversed(pending[2:]):
+        needed.append("".join(dict.fromkeys(needed[-1] + labels)))
+    (a, la) = pending[0]
+    for b, lb in pending[1:]:
+        others = needed.pop()
         a, la = _summed(a, la, lb + others)
         b, lb = _summed(b, lb, la + others)
         result = "".join(label for label in dict.fromkeys(la + lb) if label in others)
-        if len(pending) == 2 and set(result) == set(out):
+        if not needed and set(result) == set(out):
             result = out
-        pending[:2] = [(product("einsum", a, b, f"{la},{lb}->{result}"), result)]
-    y, labels = pending[0]
-    y, labels = _summed(y, labels, out)
+        a, la = product("einsum", a, b, f"{la},{lb}->{result}"), result
+    y, labels = _summed(a, la, out)
     if labels != out:
         y = lookup("permute")(y, dims=tuple(labels.index(label) for label in out))
     return y

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from gradmesh_engine import dtypes
 from gradmesh_engine.builder import V, constant
-from gradmesh_engine.errors import AttributeTypeError, DTypeError, ShapeError
+from gradmesh_engine.errors import ArityError, AttributeTypeError, DTypeError, ShapeError
 from gradmesh_engine.graph import AttrValue
 from gradmesh_engine.ops.activations import hardtanh
 from gradmesh_engine.ops.base import Attr, Composite, Specs, declare, lookup
@@ -137,6 +136,18 @@ def _same_shapes(x: V, t: V) -> None:
         )
 
 
+def _check_weights(x: V, *weights: V) -> None:
+    """Raises ShapeError for weights that are not repeated along the terms, but the terms along them."""
+    for weight in weights:
+        if broadcast_shapes([x.shape, weight.shape]) != x.shape:
+            raise ShapeError(
+                f"output with shape {list(x.shape)} doesn't match the broadcast shape "
+                f"{list(broadcast_shapes([x.shape, weight.shape]))}",
+                expected=f"weights that broadcast to {list(x.shape)}",
+                got=str(list(weight.shape)),
+            )
+
+
 def _bce_terms(p: V, t: V) -> V:
     floor = constant(p, -100)
     result: V = -(t * maximum(log(p), floor) + (1 - t) * maximum(log1p(-p), floor))
@@ -145,6 +156,8 @@ def _bce_terms(p: V, t: V) -> V:
 
 def _bce(p: V, t: V, weight: V | None = None, reduction: str = "mean") -> V:
     _same_shapes(p, t)
+    if weight is not None:
+        _check_weights(p, weight)
     wide = _widened(p, t)
     terms = _bce_terms(*wide)
     if weight is not None:
@@ -184,6 +197,13 @@ class _Logits:
 
     def __init__(self, x: V, t: V, rest: Sequence[V], has_pos_weight: bool) -> None:
         _same_shapes(x, t)
+        if len(rest) > 1 and not has_pos_weight:
+            raise ArityError(
+                "binary_cross_entropy_with_logits takes one weight",
+                expected="x, target and weight; or has_pos_weight, with pos_weight last",
+                got=f"{2 + len(rest)} operands",
+            )
+        _check_weights(x, *rest)
         wide = _widened(x, t, *rest)
         self.x, self.t = wide[:2]
         self.pos_weight = wide[-1] if has_pos_weight and rest else None
@@ -215,8 +235,7 @@ def _logits(x: V, t: V, *rest: V, reduction: str, has_pos_weight: bool) -> V:
 
 def _logits_vjp(g: V, y: V, x: V, t: V, *rest: V, reduction: str, has_pos_weight: bool) -> tuple[V, ...]:
     given = _Logits(x, t, rest, has_pos_weight)
-    shape = broadcast_shapes([x.shape, *(v.shape for v in rest)])
-    scale = _per_term(convert(g, dtype=given.x.dtype.name), math.prod(shape), reduction)
+    scale = _per_term(convert(g, dtype=given.x.dtype.name), x.spec.size, reduction)
     each = scale if given.weight is None else scale * given.weight
     pulled: list[V] = []
     if given.pos_weight is None:

@@ -99,7 +99,7 @@ def _round_kernel(site: Site) -> Run:
     if not decimals:
         return np.rint
     assert isinstance(decimals, int)
-    scale = 10.0 ** abs(decimals)
+    scale = 10.0 ** abs(decimals) if abs(decimals) <= 308 else math.inf
     there, back = (np.multiply, np.divide) if decimals > 0 else (np.divide, np.multiply)
 
     def run(x: np.ndarray, out: np.ndarray) -> None:

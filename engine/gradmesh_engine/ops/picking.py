@@ -73,7 +73,8 @@ def _stretches(x: V, size: int, count: int) -> V:
     """Positions (count, widest) of the elements of `count` stretches of a dim; the last is repeated in shorter ones."""
     starts = div_floor(counting(x, count, 0, size), constant(x, count, dtype=dtypes.int64))
     ends = -div_floor(counting(x, count, -size, -size), constant(x, count, dtype=dtypes.int64))
-    widest = max(-(-(i + 1) * size // count) - i * size // count for i in range(count))
+    each, over = divmod(size, count)
+    widest = each + (0 if not over else 1 if count % over == 0 else 2)
     inside = reshaped(starts, count, 1) + reshaped(counting(x, widest), 1, widest)
     return minimum(inside, reshaped(ends, count, 1) - 1)
 

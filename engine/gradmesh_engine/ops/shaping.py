@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import repeat
 from typing import Any
 
 from gradmesh_engine.builder import V, constant
@@ -413,7 +414,7 @@ composite(
 )
 
 
-def _parts(x: V, dim: int, sizes: Sequence[int]) -> tuple[V, ...]:
+def _parts(x: V, dim: int, sizes: Iterable[int]) -> tuple[V, ...]:
     parts = []
     start = 0
     for size in sizes:
@@ -441,7 +442,7 @@ def _split(x: V, *, split_size: int, dim: int) -> tuple[V, ...]:
             got=str(split_size),
         )
     count = max(1, -(-size // split_size)) if split_size else 1
-    return _parts(x, dim, [min(split_size, size - i * split_size) for i in range(count)])
+    return _parts(x, dim, (min(split_size, size - i * split_size) for i in range(count)))
 
 
 def _split_dim(name: str, x: V, dim: int) -> int:
@@ -469,7 +470,7 @@ def _chunk(x: V, *, chunks: int, dim: int) -> tuple[V, ...]:
     size = x.shape[dim]
     each = -(-size // chunks)
     if each == 0:
-        return _parts(x, dim, [0] * chunks)
+        return _parts(x, dim, repeat(0, chunks))
     return _split(x, split_size=each, dim=dim)
 
 
@@ -480,7 +481,7 @@ def _tensor_split(x: V, *, indices: Ints, sections: int | None, dim: int) -> tup
         if sections <= 0:
             raise ShapeError(f"number of sections must be larger than 0, got {sections}", got=str(sections))
         each, larger = divmod(size, sections)
-        return _parts(x, dim, [each + (i < larger) for i in range(sections)])
+        return _parts(x, dim, (each + (i < larger) for i in range(sections)))
     bounds = [0, *(slice(0, i).indices(size)[1] for i in indices), size]
     return tuple(narrowed(x, dim, a, max(a, b)) for a, b in zip(bounds, bounds[1:], strict=False))
 

@@ -6,9 +6,8 @@ of its operand; windowed sizes `H` become `O = (H - dilation * (kernel - 1) - 1)
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +23,12 @@ from gradmesh_engine.ops.layout import Ints, free
 from gradmesh_engine.ops.pointwise import in_float32
 
 Slot = tuple[Any, ...]
+
+# Beyond this many elements of a window, their places are not listed.
+_FEW_SLOTS = 4096
+
+# Kernels go through a window place by place: so many take ten seconds.
+_MOST_PLACES = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,16 @@ class Windows:
         for name in ("kernel", "stride", "dilation"):
             if any(n < 1 for n in getattr(self, name)):
                 raise ShapeError(f"{name} must be greater than zero, but got {list(getattr(self, name))}")
+        self.check_count()
+
+    def check_count(self) -> None:
+        """Raises ShapeError for windows of more elements than can be gone through one by one."""
+        if self.count > _MOST_PLACES:
+            raise ShapeError(
+                f"a window of {' x '.join(map(str, self.kernel))} is too large",
+                expected=f"at most {_MOST_PLACES} elements",
+                got=str(self.count),
+            )
 
     def outputs(self, sizes: Sequence[int]) -> Ints:
         """Number of windows along each dim. Raises ShapeError when one does not fit."""
@@ -66,16 +81,28 @@ class Windows:
             )
         return tuple((n - r) // s + 1 for n, r, s in zip(sizes, reach, self.stride, strict=True))
 
-    def along(self, dim: int, outputs: int) -> list[slice]:
-        """For each place in the window the elements at that place, along one windowed dim."""
-        step, gap = self.stride[dim], self.dilation[dim]
-        return [slice(k * gap, k * gap + (outputs - 1) * step + 1, step) for k in range(self.kernel[dim])]
+    def strides(self, steps: Ints, outputs: Ints) -> Ints:
+        """Strides of the view [*kernel, *outputs] of dims whose strides are `steps`."""
+        # Along a dim of one element the step may be one that no array's strides can hold, and matters to nobody.
+        apart, counts = (*self.dilation, *self.stride), (*self.kernel, *outputs)
+        return tuple([s * d if n > 1 else 0 for s, d, n in zip(steps * 2, apart, counts, strict=True)])
 
-    def slots(self, outputs: Sequence[int]) -> list[tuple[Ints, Slot]]:
+    def slots(self, outputs: Sequence[int]) -> Iterable[tuple[Ints, Slot]]:
         """Every place in the window, in C order, with the index of the elements at that place."""
-        dims = [self.along(dim, n) for dim, n in enumerate(outputs)]
-        places = itertools.product(*(range(k) for k in self.kernel))
-        return [(place, (..., *(dims[d][k] for d, k in enumerate(place)))) for place in places]
+        slots = _Slots(self, tuple(outputs))
+        return list(slots) if self.count <= _FEW_SLOTS else slots
+
+    def along(self, dim: int, outputs: int, after: Slot) -> Iterable[Slot]:
+        """For each place in the window the index of the elements at that place, along one windowed dim."""
+        step, gap = self.stride[dim], self.dilation[dim]
+        reach = (outputs - 1) * step + 1
+        slots = _Each(lambda k: (..., slice(k * gap, k * gap + reach, step), *after), self.kernel[dim])
+        return list(slots) if self.kernel[dim] <= _FEW_SLOTS else slots
+
+    def slot(self, outputs: Sequence[int], place: Ints) -> Slot:
+        """The index of the elements at one place in every window."""
+        steps = zip(place, outputs, self.stride, self.dilation, strict=True)
+        return (..., *[slice(k * gap, k * gap + (n - 1) * step + 1, step) for k, n, step, gap in steps])
 
     def apart(self, dim: int) -> bool:
         """Whether no two windows share an element along a windowed dim."""
@@ -84,6 +111,34 @@ class Windows:
     def tiled(self, sizes: Sequence[int], outputs: Sequence[int]) -> list[int]:
         """The windowed dims that fall into one stretch per window, so that both can be cut together."""
         return [d for d in range(self.rank) if self.apart(d) and sizes[d] == outputs[d] * self.stride[d]]
+
+
+@dataclass(frozen=True)
+class _Each:
+    """What a function gives for 0, 1, … up to a count, made while it is gone through."""
+
+    make: Callable[[int], Slot]
+    count: int
+
+    def __iter__(self) -> Iterator[Slot]:
+        return map(self.make, range(self.count))
+
+
+@dataclass(frozen=True)
+class _Slots:
+    """The places of large windows: made while they are gone through, since a list of them may be larger than data."""
+
+    geometry: Windows
+    outputs: Ints
+
+    def __iter__(self) -> Iterator[tuple[Ints, Slot]]:
+        for place in _places(self.geometry.kernel):
+            yield place, self.geometry.slot(self.outputs, place)
+
+
+def _places(sizes: Ints) -> Iterator[Ints]:
+    # Not itertools.product, which begins with a list of every dim.
+    return map(tuple, np.ndindex(*sizes))
 
 
 def windows_of(attrs: Any) -> Windows:
@@ -117,9 +172,8 @@ def _windows_view(site: Site) -> Callable[..., np.ndarray]:
 
     def run(x: np.ndarray) -> np.ndarray:
         lead, steps = _split(x.strides, geometry.rank)
-        inside = tuple(s * d for s, d in zip(steps, geometry.dilation, strict=True))
-        between = tuple(s * d for s, d in zip(steps, geometry.stride, strict=True))
-        return as_strided(x, shape, lead + inside + between, writeable=False)
+        moved = geometry.strides(steps, shape[len(shape) - geometry.rank :])
+        return as_strided(x, shape, (*lead, *moved), writeable=False)
 
     return run
 
@@ -256,21 +310,23 @@ def _reducer(ufunc: np.ufunc) -> Callable[[Site], Callable[..., None]]:
         rank = geometry.rank
         lead, sizes = _split(site.ins[0].shape, rank)
         outputs = _split(site.out.shape, rank)[1]
-        steps: list[tuple[list[Slot], np.ndarray | None]] = []
+        steps: list[tuple[Iterable[Slot], np.ndarray | None]] = []
         for dim in range(rank):
             after = (slice(None),) * (rank - 1 - dim)
             between = lead + outputs[: dim + 1] + sizes[dim + 1 :]
             buffer = np.empty(between, site.out.dtype) if dim < rank - 1 else None
-            steps.append(([(..., part, *after) for part in geometry.along(dim, outputs[dim])], buffer))
+            steps.append((geometry.along(dim, outputs[dim], after), buffer))
 
         def run(x: np.ndarray, out: np.ndarray) -> None:
-            for parts, buffer in steps:
+            for each, buffer in steps:
                 target = out if buffer is None else buffer
-                if len(parts) == 1:
-                    np.copyto(target, x[parts[0]])
+                parts = iter(each)
+                first, second = next(parts), next(parts, None)
+                if second is None:
+                    np.copyto(target, x[first])
                 else:
-                    ufunc(x[parts[0]], x[parts[1]], out=target)
-                    for part in parts[2:]:
+                    ufunc(x[first], x[second], out=target)
+                    for part in parts:
                         ufunc(target, x[part], out=target)
                 x = target
 
@@ -437,6 +493,7 @@ def _pick_kernel(site: Site) -> Callable[..., None]:
     hits = _first_hits(site)
 
     def run(h: np.ndarray, x: np.ndarray, y: np.ndarray, out: np.ndarray) -> None:
+        out[...] = 0  # A y that is no maximum of x has no hit.
         for slot, hit in hits(x, y):
             np.copyto(out, h[slot], where=hit)
 
