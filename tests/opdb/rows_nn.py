@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from tests.opdb.row import Row
 
 
@@ -70,9 +72,45 @@ def _check_dropout(gm: Any) -> None:
     assert abs(y.mean().item() - 1) < 0.03
 
 
+def _check_heads(gm: Any) -> None:
+    """Without dropout, with every mask and every kind of additional key, the values and gradients are PyTorch's."""
+    import torch
+
+    rng = np.random.default_rng(3)
+    shapes = [(4, 3, 8), (5, 3, 8), (5, 3, 8), (24, 8), (24,), (1, 1, 8), (1, 1, 8), (8, 8), (8,)]
+    arrays = [rng.standard_normal(shape) for shape in shapes]
+    blind, behind = np.zeros((3, 5), bool), np.triu(np.ones((4, 5), bool), 2)
+    blind[0, 3:] = True
+    for need_weights in (True, False):
+        results = []
+        for library in (torch, gm):
+            made = [library.tensor(a, requires_grad=True) for a in arrays]
+            function = library.nn.functional.multi_head_attention_forward
+            found = function(
+                *made[:3], 8, 2, *made[3:7], True, 0.0, *made[7:], False,
+                library.tensor(blind), need_weights, library.tensor(behind),
+            )  # fmt: skip
+            kept = [part for part in found if part is not None]
+            sum((part * part).sum() for part in kept).backward()
+            results.append([*(part.detach().numpy() for part in kept), *(m.grad.numpy() for m in made)])
+        for mine, other in zip(*results, strict=True):
+            np.testing.assert_allclose(mine, other, rtol=1e-9, atol=1e-12)
+
+
 _FIXED_POINT = {"uint8": "PyTorch rounds between the dims, and on some CPUs computes in fixed point"}
 
+# PyTorch computes in chunks where `options` ask for it, in a node with a name of its own; and adds a batch dim.
+_CHUNKED = {
+    "GeneratedBackwardFor_torch_nn__linear_cross_entropy_batch_chunked_defaultBackward": "NllLossBackward0",
+    "GeneratedBackwardFor_torch_nn__linear_cross_entropy_batch_chunked_no_reduction_defaultBackward": (
+        "NllLossBackward0"
+    ),
+    "SqueezeBackward1": "NllLossBackward0",
+}
+
 ROWS: dict[str, Row] = {
+    "nn.functional.linear_cross_entropy:chunked": Row(other_names=_CHUNKED, once="PyTorch's chunks have none"),
+    "nn.functional.linear_cross_entropy:chunked_none": Row(other_names=_CHUNKED, once="PyTorch's chunks have none"),
     "masked.logaddexp": Row(once="PyTorch's are NaN where an operand does not count"),
     "max_pool2d_with_indices_backward": Row(call=_max_pool2d_backward),
     "nn.functional.alpha_dropout": Row(random=True, check=_check_alpha("alpha_dropout")),
@@ -86,6 +124,12 @@ ROWS: dict[str, Row] = {
     "nn.functional.feature_alpha_dropout:with_train": Row(random=True, check=_check_alpha("feature_alpha_dropout")),
     "nn.functional.interpolate:bicubic": Row(without=_FIXED_POINT),
     "nn.functional.interpolate:bilinear": Row(without=_FIXED_POINT),
+    "nn.functional.multi_head_attention_forward": Row(random=True, check=_check_heads),
+    "nn.functional.scaled_dot_product_attention": Row(
+        keep=lambda sample: not sample.kwargs.get("dropout_p"),
+        dropped="dropout is random",
+        once="PyTorch's fused kernel has none",
+    ),
     "nn.functional.upsample_bilinear": Row(without=_FIXED_POINT),
     "nn.functional.rrelu": Row(random=True, check=_check_rrelu),
     "nn.functional.triplet_margin_with_distance_loss": Row(call=_triplet),

@@ -1,17 +1,16 @@
-"""Layers as functions: linear maps, normalisation, embeddings, padding, attention.
+"""Layers as functions: linear maps, normalisation, embeddings and padding.
 
 In shapes, N is the batch, C channels, H and W height and width, … any dims.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from gradmesh import _creation, _modes
-from gradmesh._functions import activation, binary, convert, layout, linalg, reduce, select, windows
-from gradmesh._functions._common import ints, lift, many, one, spec
+from gradmesh._functions import binary, convert, layout, linalg, reduce, windows
+from gradmesh._functions._common import ints, many, one, spec
 from gradmesh_engine import dtypes
 from gradmesh_engine.errors import AttributeTypeError, InvalidRequestError
 
@@ -32,7 +31,6 @@ __all__ = [
     "one_hot",
     "pad",
     "rms_norm",
-    "scaled_dot_product_attention",
 ]
 
 # --- linear maps ----------------------------------------------------------------------------------
@@ -277,36 +275,3 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
     if value is not None and value != 0:
         raise InvalidRequestError(f'Padding mode "{mode}" doesn\'t take in value argument', op="pad", got=str(value))
     return one("pad_edges", input, pad=amounts, mode=mode)
-
-
-# --- attention ------------------------------------------------------------------------------------
-
-
-def scaled_dot_product_attention(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attn_mask: Tensor | None = None,
-    dropout_p: float = 0.0,
-    is_causal: bool = False,
-    scale: float | None = None,
-) -> Tensor:
-    """softmax(query keyᵀ · scale + mask) value: (…, L, E), (…, S, E), (…, S, V) is (…, L, V).
-
-    A bool mask is true where attention may go; a float mask is added. `scale` is 1 / sqrt(E) unless given.
-
-    Example: `F.scaled_dot_product_attention(gm.ones(1, 1), gm.ones(1, 1), gm.ones(1, 1))` is `tensor([[1.]])`.
-    """
-    factor = 1.0 / math.sqrt(query.shape[-1]) if scale is None else float(scale)
-    scores = binary.mul(linalg.matmul(query, layout.matrix_transpose(key)), factor)
-    if is_causal:
-        if attn_mask is not None:
-            raise InvalidRequestError("give either attn_mask or is_causal, not both", op="scaled_dot_product_attention")
-        attn_mask = layout.tril(_creation.ones((query.shape[-2], key.shape[-2]), dtype=bool))
-    if attn_mask is not None:
-        if spec(attn_mask).dtype == dtypes.bool_:
-            scores = select.masked_fill(scores, binary.logical_xor(attn_mask, *lift(True)), -math.inf)
-        else:
-            scores = binary.add(scores, attn_mask)
-    weights = activation.dropout(activation.softmax(scores, -1), dropout_p)
-    return linalg.matmul(weights, value)

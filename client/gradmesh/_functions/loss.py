@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from gradmesh import _creation, _modes
-from gradmesh._functions import activation, binary, convert, layout, reduce, select, unary
+from gradmesh._functions import activation, binary, convert, layers, layout, reduce, select, unary
 from gradmesh._functions._common import in_place, one, spec
 from gradmesh_engine import dtypes
 from gradmesh_engine.errors import AttributeTypeError, InvalidRequestError, ShapeError
@@ -22,6 +22,7 @@ __all__ = [
     "huber_loss",
     "kl_div",
     "l1_loss",
+    "linear_cross_entropy",
     "mse_loss",
     "nll_loss",
     "poisson_nll_loss",
@@ -252,3 +253,53 @@ def cross_entropy(
         return one("cross_entropy", *operands, **attrs)
     logs = activation.log_softmax(input, 0 if input.ndim == 1 else 1)
     return nll_loss(logs, target, weight, ignore_index, reduction)
+
+
+def linear_cross_entropy(
+    input: Tensor,
+    linear_weight: Tensor,
+    target: Tensor,
+    *,
+    linear_bias: Tensor | None = None,
+    weight: Tensor | None = None,
+    reduction: Reduction = "mean",
+    ignore_index: int | None = None,
+    label_smoothing: float = 0.0,
+    options: object = None,
+) -> Tensor:
+    """`cross_entropy` of a linear map: (N, in) or (in) with (C, in) or (C, …, in), targets (N, …) or (N, C, …).
+
+    `options`, with which PyTorch computes in chunks, change nothing: work is always done in blocks here.
+
+    Raises ShapeError for sizes that do not fit, InvalidRequestError for `ignore_index` with probabilities.
+
+    Example: `F.linear_cross_entropy(gm.zeros(1, 3), gm.ones(2, 3), gm.tensor([1]))` is `tensor(0.6931)`.
+    """
+    name = "linear_cross_entropy"
+    classes, more = linear_weight.shape[0], tuple(linear_weight.shape[1:-1])
+    if input.ndim not in (1, 2) or linear_weight.ndim < 2 or input.shape[-1] != linear_weight.shape[-1]:
+        raise ShapeError(
+            "expected an input (N, in) or (in) and a linear_weight (C, …, in) of the same in, but got "
+            f"{list(input.shape)} and {list(linear_weight.shape)}",
+            op=name,
+            expected="(N, in) and (C, …, in)",
+            got=f"{list(input.shape)} and {list(linear_weight.shape)}",
+        )
+    if linear_bias is not None and tuple(linear_bias.shape) != (classes, *more):
+        raise ShapeError(
+            f"expected linear_bias shape {(classes, *more)}, got {tuple(linear_bias.shape)}",
+            op=name,
+            expected=str([classes, *more]),
+            got=str(list(linear_bias.shape)),
+        )
+    if more and input.ndim == 1:
+        raise ShapeError("a K-dimensional loss needs an input with a batch dim", op=name, expected="(N, in)")
+    shape = (*input.shape[:-1], classes, *more)
+    if tuple(target.shape) == shape and ignore_index is not None:
+        raise InvalidRequestError("ignore_index cannot be specified when target contains probabilities", op=name)
+    if more:
+        linear_weight = layout.reshape(linear_weight, (-1, linear_weight.shape[-1]))
+        linear_bias = None if linear_bias is None else layout.reshape(linear_bias, (-1,))
+    logits = layout.reshape(layers.linear(input, linear_weight, linear_bias), shape)
+    ignored = -100 if ignore_index is None else ignore_index
+    return cross_entropy(logits, target, weight, ignored, reduction, label_smoothing)

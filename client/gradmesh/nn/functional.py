@@ -4,6 +4,7 @@ In shapes, N is the batch, C channels or classes, H and W height and width, … 
 """
 
 # ruff: noqa: F403
+from gradmesh._functions import attention as _attention
 from gradmesh._functions import images as _images
 from gradmesh._functions import layers as _layers
 from gradmesh._functions import loss as _loss
@@ -45,6 +46,7 @@ from gradmesh._functions.activation import (
     tanhshrink,
     threshold,
 )
+from gradmesh._functions.attention import *
 from gradmesh._functions.images import *
 from gradmesh._functions.layers import *
 from gradmesh._functions.loss import *
@@ -129,6 +131,7 @@ __all__ = [
     "threshold",
     "unfold",
 ]
+__all__ += _attention.__all__
 __all__ += _images.__all__
 __all__ += _layers.__all__
 __all__ += _loss.__all__

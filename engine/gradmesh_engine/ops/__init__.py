@@ -1,6 +1,7 @@
 """The op table. Importing this package declares every op."""
 
 from gradmesh_engine.ops import activations as _activations  # noqa: F401
+from gradmesh_engine.ops import attention as _attention  # noqa: F401
 from gradmesh_engine.ops import bins as _bins  # noqa: F401
 from gradmesh_engine.ops import composed as _composed  # noqa: F401
 from gradmesh_engine.ops import contract as _contract  # noqa: F401

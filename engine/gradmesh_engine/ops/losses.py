@@ -332,6 +332,9 @@ def _nll_loss(x: V, t: V, weight: V | None = None, reduction: str = "mean", igno
 
 
 def _nll_name(specs: Specs, attrs: Mapping[str, AttrValue]) -> str:
+    # PyTorch makes two spatial dims of any other number, and undoes that of terms.
+    if specs[0].ndim > 2 and specs[0].ndim != 4 and attrs.get("reduction") == "none":
+        return "ViewBackward0"
     return "NllLoss2DBackward0" if specs[0].ndim > 2 else "NllLossBackward0"
 
 
