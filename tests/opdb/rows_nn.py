@@ -114,10 +114,14 @@ ROWS: dict[str, Row] = {
     "masked.logaddexp": Row(once="PyTorch's are NaN where an operand does not count"),
     "max_pool2d_with_indices_backward": Row(call=_max_pool2d_backward),
     "nn.functional.alpha_dropout": Row(random=True, check=_check_alpha("alpha_dropout")),
+    "nn.functional.ctc_loss": Row(once="PyTorch has none"),
     "nn.functional.dropout": Row(random=True, check=_check_dropout),
     "nn.functional.embedding": Row(
         # Its samples have the weight first.
         call=lambda gm, weight, indices, **how: gm.nn.functional.embedding(indices, weight, **how)
+    ),
+    "nn.functional.embedding_bag": Row(
+        call=lambda gm, weight, indices, **how: gm.nn.functional.embedding_bag(indices, weight, **how)
     ),
     "nn.functional.dropout2d": Row(random=True, check=_check_dropout2d),
     "nn.functional.dropout3d": Row(random=True, check=_check_dropout3d),

@@ -6,11 +6,11 @@ In shapes, N is the batch, C channels, H and W height and width, … any dims.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
-from gradmesh import _creation, _modes
-from gradmesh._functions import binary, convert, layout, linalg, reduce, windows
-from gradmesh._functions._common import ints, many, one, spec
+from gradmesh import _creation, _dtype, _modes
+from gradmesh._functions import binary, convert, layout, linalg, reduce, select, windows
+from gradmesh._functions._common import in_place, ints, many, one, spec
 from gradmesh_engine import dtypes
 from gradmesh_engine.errors import AttributeTypeError, InvalidRequestError
 
@@ -22,6 +22,7 @@ __all__ = [
     "bilinear",
     "cosine_similarity",
     "embedding",
+    "embedding_bag",
     "group_norm",
     "instance_norm",
     "layer_norm",
@@ -233,16 +234,79 @@ def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-08) 
 # --- tables and padding ---------------------------------------------------------------------------
 
 
-def embedding(input: Tensor, weight: Tensor, padding_idx: int | None = None) -> Tensor:
+def _renormed(input: Tensor, weight: Tensor, max_norm: float, norm_type: float) -> None:
+    """Scale the rows that are asked for down to a norm, in place."""
+    with _modes.no_grad():
+        size = reduce.norm(weight, norm_type, 1, keepdim=True)
+        asked = one("put_add", input, _creation.ones(tuple(input.shape), dtype=_dtype.int64), size=weight.shape[0])
+        long = binary.logical_and(binary.gt(size, max_norm), layout.reshape(binary.gt(asked, 0), (-1, 1)))
+        in_place(weight, select.where(long, weight * (max_norm / (size + 1e-7)), weight))
+
+
+def embedding(
+    input: Tensor,
+    weight: Tensor,
+    padding_idx: int | None = None,
+    max_norm: float | None = None,
+    norm_type: float = 2.0,
+    scale_grad_by_freq: bool = False,
+    sparse: bool = False,
+) -> Tensor:
     """Rows of a table: int64 indices (…) with (count, width) is (…, width).
 
-    Example: `F.embedding(gm.tensor([1]), gm.eye(2))` is `tensor([[0., 1.]])`.
+    The row `padding_idx` gets no gradient. `max_norm` scales the rows that are asked for down to that `norm_type`-norm,
+    in place. `scale_grad_by_freq` divides a row's gradient by how often it is asked for. Gradients are dense.
 
-    The row `padding_idx` gets no gradient.
+    Example: `F.embedding(gm.tensor([1]), gm.eye(2))` is `tensor([[0., 1.]])`.
     """
-    if padding_idx is not None:
-        padding_idx = padding_idx % weight.shape[0]
-    return one("embedding", weight, input, padding_idx=padding_idx)
+    if max_norm is not None:
+        _renormed(input, weight, max_norm, norm_type)
+    return one("embedding", weight, input, **_rows(weight, padding_idx, scale_grad_by_freq))
+
+
+def _rows(weight: Tensor, padding_idx: int | None, scale_grad_by_freq: bool) -> dict[str, Any]:
+    attrs: dict[str, Any] = {"padding_idx": None if padding_idx is None else padding_idx % weight.shape[0]}
+    return {**attrs, "scale_grad_by_freq": True} if scale_grad_by_freq else attrs
+
+
+def embedding_bag(
+    input: Tensor,
+    weight: Tensor,
+    offsets: Tensor | None = None,
+    max_norm: float | None = None,
+    norm_type: float = 2,
+    scale_grad_by_freq: bool = False,
+    mode: Literal["sum", "mean", "max"] = "mean",
+    sparse: bool = False,
+    per_sample_weights: Tensor | None = None,
+    include_last_offset: bool = False,
+    padding_idx: int | None = None,
+) -> Tensor:
+    """Rows of a table, reduced over bags: indices (N, L) with (count, width) is (N, width).
+
+    Indices (L) come with the `offsets` (N) at which the bags start, the first of them 0; with `include_last_offset` the
+    last one is the end of the last bag. `per_sample_weights` are for mode "sum". Rows of `padding_idx` do not count.
+    The other arguments are those of `embedding`.
+
+    Example: `F.embedding_bag(gm.tensor([[0, 1]]), gm.eye(2))` is `tensor([[0.5000, 0.5000]])`.
+    """
+    if (offsets is None) == (input.ndim == 1):
+        raise InvalidRequestError(
+            "input has to be 2D without offsets, or 1D with them", op="embedding_bag", got=f"{input.ndim}D"
+        )
+    if max_norm is not None:
+        _renormed(input, weight, max_norm, norm_type)
+    more = [part for part in (offsets, per_sample_weights) if part is not None]
+    return one(
+        "embedding_bag",
+        weight,
+        input,
+        *more,
+        mode=mode,
+        has_weights=per_sample_weights is not None,
+        include_last_offset=include_last_offset,
+        **_rows(weight, padding_idx, scale_grad_by_freq),
+    )
 
 
 def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:

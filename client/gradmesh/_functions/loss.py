@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from gradmesh import _creation, _modes
+from gradmesh import _creation, _modes, _tensor
 from gradmesh._functions import activation, binary, convert, layers, layout, reduce, select, unary
-from gradmesh._functions._common import in_place, one, spec
+from gradmesh._functions._common import cast, in_place, ints, one, spec
 from gradmesh_engine import dtypes
 from gradmesh_engine.errors import AttributeTypeError, InvalidRequestError, ShapeError
 
@@ -18,6 +19,7 @@ __all__ = [
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
     "cross_entropy",
+    "ctc_loss",
     "gaussian_nll_loss",
     "huber_loss",
     "kl_div",
@@ -303,3 +305,73 @@ def linear_cross_entropy(
     logits = layout.reshape(layers.linear(input, linear_weight, linear_bias), shape)
     ignored = -100 if ignore_index is None else ignore_index
     return cross_entropy(logits, target, weight, ignored, reduction, label_smoothing)
+
+
+# --- of sequences ---------------------------------------------------------------------------------
+
+
+def _lengths(name: str, given: Tensor | Sequence[int], count: int) -> Tensor:
+    found = given if isinstance(given, _tensor.Tensor) else _creation.tensor(ints("ctc_loss", name, given))
+    if tuple(found.shape) != (count,) and not (count == 1 and found.ndim == 0):
+        raise ShapeError(
+            f"{name} must be of size batch_size",
+            op="ctc_loss",
+            expected=f"[{count}]",
+            got=str(list(found.shape)),
+        )
+    return cast(layout.reshape(found, (count,)), dtypes.int64)
+
+
+def _padded(targets: Tensor, lengths: Tensor) -> Tensor:
+    """Targets one after the other as rows of the longest one's length."""
+    known = [int(n) for n in lengths.tolist()]
+    if sum(known) != targets.shape[0]:
+        raise ShapeError(
+            f"the target lengths add up to {sum(known)}, but there are {targets.shape[0]} targets",
+            op="ctc_loss",
+            expected=str(sum(known)),
+            got=str(targets.shape[0]),
+        )
+    longest = max(known, default=0)
+    starts = [sum(known[:i]) for i in range(len(known))]
+    places = [[min(start + i, max(targets.shape[0] - 1, 0)) for i in range(longest)] for start in starts]
+    if not targets.shape[0]:
+        return layout.reshape(targets, (len(known), 0))
+    return layout.reshape(select.index_select(targets, 0, _creation.tensor(places).flatten()), (len(known), longest))
+
+
+def ctc_loss(
+    log_probs: Tensor,
+    targets: Tensor,
+    input_lengths: Tensor | Sequence[int],
+    target_lengths: Tensor | Sequence[int],
+    blank: int = 0,
+    reduction: Reduction = "mean",
+    zero_infinity: bool = False,
+) -> Tensor:
+    """Connectionist temporal classification: log-probabilities (T, N, C) or (T, C) against label sequences.
+
+    `targets` are (N, S), (S), or one after the other in one dim, whose lengths are then evaluated here. "mean" divides
+    each loss by its target's length before. With `zero_infinity` a target that cannot be said counts 0. The gradient is
+    that by the operand of a log_softmax, as in PyTorch.
+
+    Example: `F.ctc_loss(gm.zeros(1, 1, 1), gm.zeros(1, 0, dtype=gm.int64), (1,), (0,), reduction="sum")` is
+    `tensor(0.)`.
+    """
+    checked("ctc_loss", reduction)
+    alone = log_probs.ndim == 2
+    if alone:
+        log_probs, targets = layout.unsqueeze(log_probs, 1), layout.unsqueeze(targets, 0)
+    if log_probs.ndim != 3:
+        raise ShapeError(f"ctc_loss takes (T, N, C) or (T, C), got {list(log_probs.shape)}", op="ctc_loss")
+    count = log_probs.shape[1]
+    steps = _lengths("input_lengths", input_lengths, count)
+    lengths = _lengths("target_lengths", target_lengths, count)
+    if targets.ndim == 1:
+        targets = _padded(targets, lengths)
+    loss = one("ctc_loss", log_probs, targets, steps, lengths, blank=blank, zero_infinity=zero_infinity)
+    if reduction == "mean":
+        return reduce.mean(loss / binary.clamp_min(lengths, 1))
+    if reduction == "sum":
+        return reduce.sum(loss)
+    return layout.squeeze(loss, 0) if alone else loss
