@@ -16,14 +16,19 @@ from gradmesh import _creation, _printing, _sampling
 from gradmesh._functions import (
     activation,
     binary,
+    complexes,
     convert,
+    factor,
     fill,
     layers,
     layout,
     linalg,
     loss,
     new,
+    products,
     reduce,
+    solve,
+    spectral,
     unary,
     windows,
 )
@@ -32,8 +37,8 @@ from gradmesh._functions import select as picks
 from gradmesh.nn import functional
 
 _DOCUMENTED = (
-    activation, binary, convert, fill, layers, layout, linalg, loss, new, picks, questions, reduce, unary, windows,
-    _creation, _printing, _sampling,
+    activation, binary, complexes, convert, factor, fill, layers, layout, linalg, loss, new, picks, products, questions,
+    reduce, solve, spectral, unary, windows, _creation, _printing, _sampling, gm.fft, gm.linalg,
 )  # fmt: skip
 
 

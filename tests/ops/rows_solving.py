@@ -60,11 +60,21 @@ ROWS: tuple[Row, ...] = (
         errors=(Bad(S(T(4, 3, 3), T(3, 2), upper=True), ShapeError, "batch"),),
     ),
     row(
+        "gesv",
+        S(M(4, 3, 3), T(4, 3, 2)),
+        S(M(3, 3, dtype=C), T(3, 2, dtype=C), adjoint=True),
+        S(T(2, 0, 0), T(2, 0, 3)),
+        ref=_system,
+        dtypes=FULL,
+        loose=500,
+    ),
+    row(
         "solve_system",
         S(M(4, 3, 3), T(4, 3, 2)),
         S(M(3, 3), T(3, 2), adjoint=True),
         S(M(3, 3, dtype=C), T(3, 2, dtype=C)),
         S(M(3, 3, dtype=C), T(3, 2, dtype=C), adjoint=True),
+        S(M(33, 33), T(33, 2)),  # factorized once, forward and backward
         ref=_system,
         dtypes=FULL,
         loose=500,

@@ -187,7 +187,7 @@ def linalg_lstsq(
     All `driver`s compute it from the singular values, of which those up to rcond times the largest count as 0.
     The driver says which other results there are, as in PyTorch: "gelsd" and "gelss" have all of them, "gelsy"
     (the default) the rank, "gels" the residuals. Residuals are there where m > n and all ranks are n, which is
-    evaluated. Example: `gm.linalg.lstsq(gm.ones(2, 1), gm.ones(2, 1)).solution` is `tensor([[1.]])`.
+    evaluated. Example: `gm.linalg.lstsq(gm.ones(2, 1), gm.ones(2, 1)).rank` is `tensor(1)`.
     """
     name = driver or "gelsy"
     if name not in _DRIVERS:

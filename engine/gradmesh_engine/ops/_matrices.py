@@ -5,29 +5,33 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gradmesh_engine import dtypes
-from gradmesh_engine.builder import V
+from gradmesh_engine.builder import V, constant
 from gradmesh_engine.errors import DTypeError, ShapeError
 from gradmesh_engine.ops.base import lookup
 from gradmesh_engine.ops.creation import iota
 from gradmesh_engine.ops.joining import diagonal_of
 from gradmesh_engine.ops.lapack import adjoint
-from gradmesh_engine.ops.layout import expand, permute, reshape
-from gradmesh_engine.ops.pointwise import broadcast_shapes, convert, eq
+from gradmesh_engine.ops.layout import expand, permute
+from gradmesh_engine.ops.pointwise import broadcast_shapes, convert, eq, keep, nonzero
 from gradmesh_engine.ops.shaping import unsqueezed
 
 __all__ = [
     "adjoint",
     "as_dtype_of",
     "batch_together",
+    "broadcast_batches",
     "column",
     "diagonal",
     "embedded",
     "identity",
     "product",
+    "ratio",
+    "real_like",
     "row",
     "tril",
     "triu",
     "turned",
+    "zeros",
 ]
 
 
@@ -122,7 +126,18 @@ def broadcast_batches(name: str, operands: Sequence[V], cores: Sequence[int]) ->
     return [expand(v, shape=(*batch, *v.shape[v.ndim - core :])) for v, core in zip(operands, cores, strict=True)]
 
 
-def reshaped_to(v: V, *shape: int) -> V:
-    """Under another shape."""
-    result: V = reshape(v, shape=shape)
+def real_like(v: V) -> V:
+    """The real part, of the real dtype."""
+    result: V = convert(v, dtype=dtypes.real_of(v.dtype).name)
+    return result
+
+
+def zeros(like: V, *shape: int) -> V:
+    """Zeros of the dtype of `like`."""
+    return constant(like, 0, shape)
+
+
+def ratio(a: V, b: V) -> V:
+    """A / b, and 0 where a is 0: what nothing depends on needs no gap between values."""
+    result: V = keep(a / b, nonzero(a))
     return result

@@ -101,8 +101,15 @@ def _r2c(site: Site) -> Transform:
     from scipy import fft
 
     dims, norm = site.attrs["dims"], _NORMS[str(site.attrs["norm"])][0]
-    run = fft.rfftn if site.attrs["onesided"] else fft.fftn
-    return lambda x: run(x, axes=dims, norm=norm)
+    if site.attrs["onesided"]:
+        return lambda x: fft.rfftn(x, axes=dims, norm=norm)
+
+    def both_sides(x: np.ndarray) -> np.ndarray:
+        y: np.ndarray = fft.fftn(x, axes=dims, norm=norm)
+        y.imag += 0.0  # the mirrored half brings zeros that are negative
+        return y
+
+    return both_sides
 
 
 def _c2r(site: Site) -> Transform:

@@ -354,6 +354,24 @@ def lu_routine(attrs: Mapping[str, Any]) -> Callable[..., Sequence[np.ndarray]]:
     return run
 
 
+def gesv_routine(attrs: Mapping[str, Any]) -> Callable[..., Sequence[np.ndarray]]:
+    """Solutions of small systems, factorized and solved in one go."""
+    factorize = lu_routine(attrs)
+    solve = lu_apply_routine({"adjoint": False})
+
+    def run(a: np.ndarray, b: np.ndarray, where: Where) -> Sequence[np.ndarray]:
+        if attrs["adjoint"]:
+            a = np.swapaxes(a, -1, -2).conj()
+        try:
+            return [np.linalg.solve(a, b)]
+        except np.linalg.LinAlgError:
+            # One of them is singular: raise for it, or go on to the infinities that its zero pivot gives.
+            lu, pivots, _ = factorize(a, where=where)
+            return solve(lu, pivots, b, where=where)
+
+    return run
+
+
 def ldl_routine(attrs: Mapping[str, Any]) -> Callable[..., Sequence[np.ndarray]]:
     """LDL, pivots and info."""
 

@@ -29,15 +29,18 @@ from gradmesh_engine.ops._matrices import (
     turned,
 )
 from gradmesh_engine.ops.base import Attr, Composite, Primitive, Specs, declare, lookup
-from gradmesh_engine.ops.decompositions import eigh, lu_apply, lu_packed, svd
+from gradmesh_engine.ops.decompositions import lu_apply, lu_packed
+from gradmesh_engine.ops.eigen import eigh, svd
 from gradmesh_engine.ops.lapack import (
     CHECK,
     as_int32,
     check_matrix,
     cholesky_apply_routine,
+    gesv_routine,
     left_side,
     matrix_exp,
     matrix_op,
+    right_side,
     triangular,
     unpacked,
 )
@@ -57,7 +60,14 @@ def _factors(a: V, check: str) -> tuple[V, V, V]:
     return lu, as_int32(pivots), as_int32(info)
 
 
+_SMALL = 32
+"""Up to this side, calling LAPACK costs more than factorizing twice, forward and backward."""
+
+
 def _solve_system(a: V, b: V, adjoint: bool, check: str) -> V:
+    if a.shape[-1] <= _SMALL:
+        solved: V = gesv(a, b, adjoint=adjoint, check=check)
+        return solved
     lu, pivots, _ = _factors(a, check)
     result: V = lu_apply(lu, pivots, b, adjoint=adjoint)
     return result
@@ -71,6 +81,23 @@ def _solve_system_vjp(g: V, y: V, a: V, b: V, adjoint: bool, check: str) -> tupl
 def _outer(x: V, y: V) -> V:
     return product(x, adjoint(y))
 
+
+def _gesv_vjp(g: V, y: V, a: V, b: V, adjoint: bool, check: str) -> tuple[V, V]:
+    gb = gesv(a, g, adjoint=not adjoint, check=check)
+    return -_outer(y, gb) if adjoint else -_outer(gb, y), gb
+
+
+gesv: Primitive = matrix_op(
+    "gesv",
+    gesv_routine,
+    cores=(2, 2),
+    attrs={"adjoint": Attr("bool", False, "solve with the conjugate transpose"), "check": CHECK},
+    size=right_side,
+    vjp=_gesv_vjp,
+    grad_name="LinalgSolveExBackward0",
+    flops=2.0,
+    doc="Solves small systems (LAPACK gesv).",
+)
 
 solve_system = declare(
     Composite(
