@@ -15,6 +15,7 @@ from gradmesh._functions import (
     fill,
     layout,
     place,
+    products,
     reduce,
     sample,
     select,
@@ -187,3 +188,10 @@ class InPlaceMethods:
     t_ = fill.t_
     transpose_ = fill.transpose_
     unsqueeze_ = fill.unsqueeze_
+
+    # --- products -----------------------------------------------------------------------------------
+
+    addbmm_ = _in_place(products.addbmm)
+    addmv_ = _in_place(products.addmv)
+    addr_ = _in_place(products.addr)
+    renorm_ = _in_place(products.renorm)

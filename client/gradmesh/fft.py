@@ -169,7 +169,7 @@ def fft(input: Tensor, n: int | None = None, dim: int = -1, norm: str | None = N
 
 
 def ifft(input: Tensor, n: int | None = None, dim: int = -1, norm: str | None = None) -> Tensor:
-    """The inverse of `fft`. Example: `gm.fft.ifft(gm.ones(2))` is `tensor([1.+0.j, 0.+0.j])`."""
+    """The inverse of `fft`. Example: `gm.fft.ifft(gm.ones(2))` is `tensor([1.-0.j, 0.-0.j])`."""
     return _full("ifft", input, n, dim, norm, False)
 
 

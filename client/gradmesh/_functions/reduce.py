@@ -182,14 +182,21 @@ def norm(
     *,
     dtype: _dtype.DTypeLike | None = None,
 ) -> Tensor:
-    """The p-norm of the elements over dims; "fro" and None mean 2.
+    """The p-norm of the elements over dims; "fro" and None mean 2, "nuc" the sum of singular values.
 
     Example: `gm.norm(gm.tensor([3., 4.]))` is `tensor(5.)`.
     """
     if p is None or p == "fro":
         p = 2.0
     elif isinstance(p, str):
-        raise AttributeTypeError("norm(): p is a number or 'fro'", op="norm", expected="a number or 'fro'", got=repr(p))
+        if p != "nuc":
+            raise AttributeTypeError(
+                "norm(): p is a number, 'fro' or 'nuc'", op="norm", expected="a number, 'fro' or 'nuc'", got=repr(p)
+            )
+        from gradmesh._functions.solve import linalg_matrix_norm
+
+        dims = (0, 1) if dim is None else ints("norm", "dim", dim)
+        return linalg_matrix_norm(maybe_cast(input, dtype), "nuc", dims, keepdim)
     return one("norm", maybe_cast(input, dtype), p=float(p), **dims_of("norm", dim, keepdim))
 
 
