@@ -10,8 +10,8 @@ from gradmesh_engine.ops import copying as _copying  # noqa: F401
 from gradmesh_engine.ops import creation as _creation  # noqa: F401
 from gradmesh_engine.ops import ctc as _ctc  # noqa: F401
 from gradmesh_engine.ops import decompositions as _decompositions  # noqa: F401
-from gradmesh_engine.ops import embeddings as _embeddings  # noqa: F401
 from gradmesh_engine.ops import eigen as _eigen  # noqa: F401
+from gradmesh_engine.ops import embeddings as _embeddings  # noqa: F401
 from gradmesh_engine.ops import filling as _filling  # noqa: F401
 from gradmesh_engine.ops import fourier as _fourier  # noqa: F401
 from gradmesh_engine.ops import grids as _grids  # noqa: F401
