@@ -27,6 +27,7 @@ from gradmesh._status import decode_error
 from gradmesh._tracing import outgoing
 from gradmesh.v1 import blob_service_pb2 as blob_pb
 from gradmesh.v1 import gradient_service_pb2 as pb
+from gradmesh.v1 import graph_pb2 as graph_pb
 from gradmesh.v1 import tensor_pb2 as tensor_pb
 from gradmesh_engine.errors import (
     BlobNotFoundError,
@@ -307,8 +308,7 @@ class Conversation:
             except GraphNotFoundError:
                 if heal == _HEALS - 1:
                     raise
-                encoded = partial(_codec.encode_graph, graph)
-                message.graph.CopyFrom((yield Work(encoded)) if len(graph.nodes) > _HEAVY_NODES else encoded())
+                message.graph.CopyFrom((yield from _encoded(graph)))
             except BlobNotFoundError:
                 if heal == _HEALS - 1 or not elsewhere:
                     raise
@@ -462,7 +462,7 @@ class Conversation:
         try:
             reply = yield Call(endpoint, "Explain", message, budget.left(), graph)
         except GraphNotFoundError:
-            message.graph.CopyFrom(_codec.encode_graph(graph))
+            message.graph.CopyFrom((yield from _encoded(graph)))
             reply = yield Call(endpoint, "Explain", message, budget.left(), graph)
         text: str = reply.text
         return text
@@ -471,6 +471,12 @@ class Conversation:
 def _no_step() -> Steps[None]:
     """No step at all."""
     yield from ()
+
+
+def _encoded(graph: Graph) -> Steps[graph_pb.Graph]:
+    """The message of a graph."""
+    encode = partial(_codec.encode_graph, graph)
+    return (yield Work(encode)) if len(graph.nodes) > _HEAVY_NODES else encode()
 
 
 def _encode(message: pb.ComputeRequest, request: Request, sending: _Sending, handles: dict[int, bytes]) -> bytes:

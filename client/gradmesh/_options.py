@@ -54,7 +54,7 @@ class Retry:
     """What to do when no server answers. Results depend on the request alone, so trying again is safe.
 
     Attributes:
-        attempts: how often to try in all.
+        attempts: how often to try each address, in all.
         first_delay_seconds: pause before the second attempt; each further one is twice as long.
         max_delay_seconds: the longest pause.
     """

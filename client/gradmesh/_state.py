@@ -79,25 +79,61 @@ class Needed:
     """Only what the request computes anyway: for requests that go on side by side. Final.
 
     What others recorded meanwhile is left to them. Of the values a request computes on its way, it keeps the
-    leaves that were written to, and what an earlier request computed and did not keep; each value for one
-    request at a time.
+    leaves that were written to; and, once something new has used what an earlier request computed and did not keep,
+    what tensors hold of the same places in the user's code. Each value is kept by one request at a time.
     """
 
     reads = False
 
     def __init__(self) -> None:
         self._under_way: set[Value] = set()
+        self._places: set[Place] = set()
 
     def choose(self, gathering: Gathering, roots: Sequence[Value]) -> list[Value]:
         """See Along."""
-        found = []
-        not_now = self._under_way.union(roots)
+        found: list[Value] = []
         for made in gathering.order:
-            if isinstance(made, Value) and made.data is None and made not in not_now:
-                if made.meta.__class__ is Leaf or (made.epoch == _PASSED and not made.requires_grad):
-                    found.append(made)
-        self._under_way.update(found)
-        return found
+            if isinstance(made, Value) and made.data is None and made.meta.__class__ is Leaf:
+                found.append(made)
+            if made.epoch != _PASSED:
+                for operand in made.inputs:
+                    if _passed(operand):
+                        self._learn(operand)
+                        if operand.node is not None:
+                            found.append(operand)
+        if self._places:
+            found += self._carried(gathering)
+        not_now = self._under_way.union(roots)
+        state = [value for value in dict.fromkeys(found) if value not in not_now]
+        self._under_way.update(state)
+        return state
+
+    def _learn(self, value: Value) -> None:
+        if len(self._places) > KEPT_PLACES_LIMIT:
+            self._places.clear()
+        self._places.add(place_of(value))
+
+    def _carried(self, gathering: Gathering) -> list[Value]:
+        """What tensors hold from places whose values are used again later."""
+        places = self._places
+        pending = [
+            made
+            for made in gathering.order
+            if isinstance(made, Value) and made.data is None and not made.requires_grad and place_of(made) in places
+        ]
+        if not pending:
+            return pending
+        held: set[Value] = set()
+        live = []
+        for ref in STATE.live:
+            tensor = ref()
+            if tensor is not None:
+                value = tensor._value if tensor._store is None else tensor._store.storage.value
+                if value.data is None:
+                    held.add(value)
+                    live.append(ref)
+        STATE.live = live
+        return [value for value in pending if value in held]
 
     def release(self, gathering: Gathering, state: Sequence[Value], computed: bool) -> None:
         """See Along."""
@@ -110,6 +146,15 @@ class Needed:
         """See Along."""
         for value in state:
             value.epoch = STATE.epoch
+            self._places.discard(place_of(value))
+
+
+def _passed(value: Value) -> bool:
+    """Whether a pending value, through which no gradient flows, was computed before."""
+    if value.data is not None or value.requires_grad:
+        return False
+    made: Made = value if value.node is None else value.node
+    return made.epoch == _PASSED
 
 
 # --- of a thread ------------------------------------------------------------------------------------
