@@ -18,9 +18,9 @@ def U(*shape: int) -> Operand:
     return Operand(shape, build=lambda rng: rng.permutation(int(np.prod(shape))).reshape(shape))
 
 
-def _order(t: Any, x: Any, dim: int, descending: bool = False, count: int | None = None) -> Any:
+def _order(t: Any, x: Any, dim: int, descending: bool = False, start: int = 0, count: int | None = None) -> Any:
     places = t.argsort(x, dim=dim, descending=descending, stable=True)
-    return places.narrow(dim, 0, x.shape[dim] if count is None else count)
+    return places.narrow(dim, start, x.shape[dim] - start if count is None else count)
 
 
 def _running(t: Any, x: Any, dim: int, largest: bool = True) -> Any:
@@ -81,6 +81,9 @@ ROWS: tuple[Row, ...] = (
         S(U(5, 9), dim=1, count=4, descending=True),
         S(U(4, 5, 6), dim=1, count=4),
         S(U(9), dim=0, count=1),
+        S(U(9, 5), dim=0, start=6, count=1, descending=True),
+        S(U(9, 5), dim=0, start=1, count=2),
+        S(U(9, 5), dim=0, start=7),
         ref=_order,
         dtypes=REAL,
         specials=(
@@ -91,7 +94,7 @@ ROWS: tuple[Row, ...] = (
             S(L([[NAN, 1.0, -2.0, 5.0]]), dim=1, count=2, descending=True),
             S(B(9), dim=0),
         ),
-        errors=(Bad(S(T(3, dtype="complex128"), dim=0), DTypeError), Bad(S(T(3), dim=0, count=4), ShapeError)),
+        errors=(Bad(S(T(3, dtype="complex128"), dim=0), DTypeError), Bad(S(T(3), dim=0, start=2, count=2), ShapeError)),
     ),
     row(
         "running_extreme",

@@ -13,7 +13,8 @@ from gradmesh_engine.errors import DTypeError, ShapeError
 from gradmesh_engine.graph import TensorSpec
 from gradmesh_engine.ops.base import Attr, Composite, Factor, Primitive, Site, Specs, declare, lookup
 from gradmesh_engine.ops.creation import iota
-from gradmesh_engine.ops.indexing import gather, put_along_add
+from gradmesh_engine.ops.indexing import gather, put_along, put_along_add
+from gradmesh_engine.ops.layout import zeros_like
 from gradmesh_engine.ops.numeric import isnan
 from gradmesh_engine.ops.pointwise import convert, eq, keep, logical_and, logical_not, logical_or, lt, ne, where
 from gradmesh_engine.ops.reduce import argmax_along, kept_shape, normal_dim, reduce_max, reduce_sum, scan_sum, spread
@@ -43,15 +44,16 @@ def _ordered(x: np.ndarray) -> np.ndarray:
     return x.astype(np.float32) if x.dtype == dtypes.bfloat16 else x
 
 
-def _order_spec(specs: Specs, *, dim: int, descending: bool, count: int | None = None) -> TensorSpec:
+def _order_spec(specs: Specs, *, dim: int, descending: bool, start: int = 0, count: int | None = None) -> TensorSpec:
     (x,) = specs
     _comparable("order", x)
     if not 0 <= dim < x.ndim:
         raise ShapeError(f"order: dim {dim} is outside an operand of {x.ndim} dims", got=str(dim))
     size = x.shape[dim]
-    if count is not None and not 0 <= count <= size:
-        raise ShapeError(f"order: {count} of {size} elements", expected=f"0 to {size}", got=str(count))
-    return TensorSpec((*x.shape[:dim], size if count is None else count, *x.shape[dim + 1 :]), dtypes.int64)
+    length = size - start if count is None else count
+    if start < 0 or length < 0 or start + length > size:
+        raise ShapeError(f"order: {length} from {start} on of {size} elements", expected=f"0 to {size}", got=str(count))
+    return TensorSpec((*x.shape[:dim], length, *x.shape[dim + 1 :]), dtypes.int64)
 
 
 def _order_all(x: np.ndarray, descending: bool) -> np.ndarray:
@@ -77,16 +79,19 @@ def _order_first(x: np.ndarray, descending: bool, count: int) -> np.ndarray:
 
 def _order_kernel(site: Site) -> Callable[..., None]:
     attrs: Any = site.attrs
-    dim, descending, count = attrs["dim"], attrs["descending"], attrs.get("count")
-    size = site.ins[0].shape[dim]
-    few = count is not None and 0 < count <= size // 2
+    dim, descending, start = attrs["dim"], attrs["descending"], attrs["start"]
+    size, length = site.ins[0].shape[dim], site.out.shape[dim]
+    stop = start + length
+    kth = size - 1 - start if descending else start
 
     def run(x: np.ndarray, out: np.ndarray) -> None:
         lanes = _ordered(np.moveaxis(x, dim, -1))
-        if few:
-            found = _order_first(lanes, descending, count)
+        if length == 1:
+            found = np.argpartition(lanes, kth, axis=-1)[..., kth : kth + 1]
+        elif 0 < stop <= size // 2:
+            found = _order_first(lanes, descending, stop)[..., start:]
         else:
-            found = _order_all(lanes, descending)[..., :count]
+            found = _order_all(lanes, descending)[..., start:stop]
         np.copyto(out, np.moveaxis(found, -1, dim))
 
     return run
@@ -99,10 +104,11 @@ order = declare(
         attrs={
             "dim": Attr("int"),
             "descending": Attr("bool", False),
-            "count": Attr("int", None, "how many from the front; all when absent"),
+            "start": Attr("int", 0, "how many to leave out at the front"),
+            "count": Attr("int", None, "how many from there; all when absent"),
         },
         doc="Positions along dim in the order of their elements. NaN is the largest; equal ones keep their order, "
-        "but for which of them are among the first count.",
+        "but for which of them a count takes in.",
         spec=_order_spec,
         kernel=_order_kernel,
         axes=_one_dim_axes,
@@ -162,6 +168,28 @@ def _picked(x: V, at: V, dim: int) -> V:
     return result
 
 
+def _back(g: V, at: V, x: V, dim: int) -> V:
+    """The cotangent of what was picked, at most one element per position, at the positions it was picked from."""
+    result: V = put_along(zeros_like(x), at, g, dim=dim)
+    return result
+
+
+def _along_vjp(g: Any, y: Any, x: V, *, dim: int, **_: Any) -> tuple[V | None]:
+    if g[0] is None:
+        return (None,)
+    if not x.ndim:
+        return (g[0],)
+    return (_back(g[0], y[1], x, normal_dim(dim, x.ndim)),)
+
+
+def _reduced_vjp(g: Any, y: Any, x: V, *, dim: int, **_: Any) -> tuple[V | None]:
+    if g[0] is None:
+        return (None,)
+    at = normal_dim(dim, x.ndim)
+    kept = kept_shape(x.shape, (at,))
+    return (_back(reshaped(g[0], *kept), reshaped(y[1], *kept), x, at),)
+
+
 def _sort(x: V, dim: int, descending: bool, stable: bool | None) -> tuple[V, V]:
     lanes, at = _lanes("sort", x, dim)
     places = order(lanes, dim=at, descending=descending)
@@ -197,6 +225,7 @@ sort = declare(
         grad_name=lambda specs, attrs: f"SortBackward{0 if attrs.get('stable') is None else 1}",
         doc="The elements along a dim in order, and where they stood. NaN is the largest.",
         body=_sort,
+        vjp=_along_vjp,
     )
 )
 argsort = declare(
@@ -215,6 +244,7 @@ topk = declare(
         grad_name="TopkBackward0",
         doc="The k largest or smallest elements along a dim in order, and where they stood.",
         body=_topk,
+        vjp=_along_vjp,
     )
 )
 
@@ -235,7 +265,8 @@ def _selected(x: V, lanes: V, at: V, dim: int, keepdim: bool) -> tuple[V, V]:
 
 def _kth(lanes: V, dim: int, k: int) -> V:
     """Position of the k-th smallest element, counted from 0, along `dim`."""
-    return narrowed(order(lanes, dim=dim, count=k + 1), dim, k, k + 1)
+    result: V = order(lanes, dim=dim, start=k, count=1)
+    return result
 
 
 def _kthvalue(x: V, k: int, dim: int, keepdim: bool) -> tuple[V, V]:
@@ -311,6 +342,7 @@ declare(
         grad_name="KthvalueBackward0",
         doc="The k-th smallest element along a dim, and where it stood.",
         body=_kthvalue,
+        vjp=_reduced_vjp,
     )
 )
 for _name, _what in (("median", "NaN where there is one"), ("nanmedian", "of what is not NaN")):
@@ -332,6 +364,7 @@ for _name, _what in (("median", "NaN where there is one"), ("nanmedian", "of wha
             grad_name=f"{_name.capitalize()}Backward1",
             doc=f"The lower median along a dim, {_what}, and where it stands.",
             body=_median_along(_name),
+            vjp=_reduced_vjp,
         )
     )
 
@@ -363,6 +396,7 @@ declare(
         grad_name="ModeBackward0",
         doc="The most frequent element along a dim, the smallest of several, and where its last one stands.",
         body=_mode,
+        vjp=_reduced_vjp,
     )
 )
 
