@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from gradmesh_engine import dtypes
 from gradmesh_engine.builder import V
 from gradmesh_engine.graph import AttrValue
 from gradmesh_engine.ops import _simd, _special
@@ -63,9 +65,18 @@ log2 = pointwise(
     vjp=lambda g, y, x: (g / math.log(2) / conjugate(x),),
     doc="Logarithm to base 2.",
 )
+
+
+def _log10_kernel(site: Site) -> Run:
+    if site.out.dtype == dtypes.float32:
+        # NumPy's vector loop of float32 misses the powers of ten, which people print.
+        return partial(np.log10, dtype=np.float64, casting="same_kind")
+    return np.log10
+
+
 log10 = pointwise(
     "log10",
-    np.log10,
+    in_float32(_log10_kernel),
     compute=floating,
     cost=4.0,
     vjp=lambda g, y, x: (g / math.log(10) / conjugate(x),),
