@@ -1,16 +1,23 @@
-"""How a workload runs: its plan with expected and measured times, and the generated code. `show.py logistic large`."""
+"""How a workload runs: its plan with expected and measured times, its code, what each kernel takes.
+
+`show.py logistic large --code --kernels`
+"""
 
 from __future__ import annotations
 
 import argparse
 import os
+import time
+from collections.abc import Callable
+from typing import Any
 
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[_name] = "1"
 
-import gradmesh as gm
+import gradmesh as gm  # before NumPy: it asks OpenBLAS for the right kernels
+import numpy as np
 from gradmesh_engine.local import LocalSession
-from gradmesh_engine.program import compile_query
+from gradmesh_engine.program import Program, compile_query
 from gradmesh_engine.session import Request, Result
 from tensors import step_of
 from workloads import WORKLOADS
@@ -37,6 +44,45 @@ class Watched:
         self.engine.close()
 
 
+def kernel_seconds(program: Program, arrays: list[np.ndarray], runs: int = 5) -> tuple[float, dict[int, float]]:
+    """Seconds of a run, and of each node's kernel in it. The clock is read twice per call, which takes time too."""
+    clock = time.perf_counter
+    spent: dict[int, float] = {}
+    (runners,) = program._idle
+    first = len(program.plan.graph.inputs)
+
+    def watched(kernel: Callable[..., Any], node: int) -> Callable[..., Any]:
+        def run(*arguments: Any) -> Any:
+            begin = clock()
+            result = kernel(*arguments)
+            spent[node] = spent.get(node, 0.0) + clock() - begin
+            return result
+
+        return run
+
+    for runner in runners:
+        for part in (runner._whole, *runner._blocks.values()):
+            names = {} if part is None else part.code.namespace
+            for name, thing in list(names.items()):
+                if name[0] == "k" and name[1:].isdigit():
+                    names[name] = watched(thing, int(name[1:]) - first)
+    begin = clock()
+    for _ in range(runs):
+        program.run(arrays)
+    return (clock() - begin) / runs, {node: seconds / runs for node, seconds in spent.items()}
+
+
+def show_kernels(program: Program, arrays: list[np.ndarray], most: int = 12) -> None:
+    """Print what the kernels take, the longest first."""
+    whole, spent = kernel_seconds(program, arrays)
+    print(f"\n{whole * 1e3:.3g} ms, {sum(spent.values()) * 1e3:.3g} of them in kernels:")
+    graph = program.plan.graph
+    for node, seconds in sorted(spent.items(), key=lambda item: -item[1])[:most]:
+        made = graph.nodes[node]
+        operands = ", ".join(str(graph.specs[i]) for i in made.inputs)
+        print(f"{seconds * 1e3:9.3f} ms  {made.op:14} {operands} -> {made.outputs[0]}")
+
+
 def main() -> None:
     """Run a workload a few times; print its plan and, where asked, its code."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -44,6 +90,7 @@ def main() -> None:
     parser.add_argument("size", nargs="?", default="large", choices=["small", "large"])
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--code", action="store_true", help="the generated source too")
+    parser.add_argument("--kernels", action="store_true", help="what each kernel takes")
     options = parser.parse_args()
     workload = WORKLOADS[options.workload]
     session = Watched(options.threads)
@@ -54,10 +101,13 @@ def main() -> None:
     request = session.latest
     assert request is not None
     print(session.explain(request))
+    program = compile_query(request.graph, request.query)
+    arrays = [*request.inputs, *request.cotangents]
+    program.run(arrays)
     if options.code:
-        program = compile_query(request.graph, request.query)
-        program.run([*request.inputs, *request.cotangents])
         print("\n" + program.source())
+    if options.kernels:
+        show_kernels(program, arrays)
 
 
 if __name__ == "__main__":

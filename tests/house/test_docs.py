@@ -16,6 +16,7 @@ DOCS = (
     "docs/architecture.md",
     "docs/clients.md",
     "docs/observability.md",
+    "docs/performance.md",
     "docs/protocol.md",
 )
 
