@@ -251,7 +251,11 @@ def _differentiate(name: str, row: Row, sides: Sequence[tuple[Any, Any, list[Any
     if not kept:
         return
     their_second = _cotangents([wanted[i] for i in kept], rng)
-    wanted = _gradients(torch, [wanted[i] for i in kept], [*sides[1][2], *their_cotangents], their_second, False)
+    try:
+        wanted = _gradients(torch, [wanted[i] for i in kept], [*sides[1][2], *their_cotangents], their_second, False)
+    except RuntimeError:
+        # PyTorch has second derivatives of the entry, but not of this sample.
+        return
     try:
         alive = [i for i in kept if got[i].requires_grad]
         my_second = [converted(their_second[kept.index(i)]) for i in alive]

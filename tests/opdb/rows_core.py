@@ -86,7 +86,7 @@ ROWS: dict[str, Row] = {
     "normal:in_place": _random(_method("normal_"), _moments(lambda gm: gm.empty(MANY).normal_(2.0, 3.0), 2.0, 9.0)),
     # Its first argument is the standard deviation.
     "normal:number_mean": _random(
-        lambda gm, std, mean: gm.normal(mean, std),
+        lambda gm, std, mean, *args, **kwargs: gm.normal(mean, std, *args, **kwargs),
         _moments(lambda gm: gm.normal(2.0, gm.full((MANY,), 3.0)), 2.0, 9.0),
     ),
     "nn.functional.dropout": _random(

@@ -79,7 +79,7 @@ def _copied(input: Tensor, dtype: _dtype.DTypeLike, form: object = None, copy: b
         return result
     if (form is _dtype.channels_last and input.ndim == 4) or (form is _dtype.channels_last_3d and input.ndim == 5):
         return one("convert", input, dtype=spec(input).dtype.name)
-    return clone(input) if copy else input
+    return one("convert", input, dtype=spec(input).dtype.name) if copy else input
 
 
 def type_as(input: Tensor, other: Tensor) -> Tensor:

@@ -39,7 +39,15 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
         return one("mv", input, other)
     if ranks == (1, 1):
         return one("dot", input, other)
+    if ranks[1] > 2 and input.requires_grad and (ranks[0] == 2 or _alone(input, other)):
+        # PyTorch turns these round and multiplies by one tall matrix, which shows in the derivative's name.
+        return one("matmul", input, other, turned=True)
     return one("matmul", input, other)
+
+
+def _alone(input: Tensor, other: Tensor) -> bool:
+    """Whether one matrix as a batch of one meets a batch of several."""
+    return input.ndim == other.ndim == 3 and input.shape[0] == 1 != other.shape[0]
 
 
 def mm(input: Tensor, mat2: Tensor) -> Tensor:

@@ -79,7 +79,7 @@ def _inner(name: str, a: V, b: V, da: int, db: int) -> None:
 # --- matmul ---------------------------------------------------------------------------------------
 
 
-def _matmul(a: V, b: V) -> V:
+def _matmul(a: V, b: V, turned: bool | None) -> V:
     if not a.ndim or not b.ndim:
         raise ShapeError(
             f"both arguments to matmul need to be at least 1D, but they are {a.ndim}D and {b.ndim}D",
@@ -122,6 +122,11 @@ def _batched(a: V, b: V, over_a: Sequence[int], over_b: Sequence[int]) -> tuple[
 
 
 def _matmul_name(specs: Specs, attrs: Mapping[str, AttrValue]) -> str:
+    if attrs.get("turned"):
+        a, b = specs
+        # Turned back, it is copied where that makes a difference.
+        moves = a.shape[-2] > 1 and b.shape[-1] > 1 and all(b.shape[:-2])
+        return "CloneBackward0" if moves else "TransposeBackward0"
     return {(1, 1): "DotBackward0", (2, 1): "MvBackward0", (1, 2): "SqueezeBackward4", (2, 2): "MmBackward0"}.get(
         (specs[0].ndim, specs[1].ndim), "UnsafeViewBackward0"
     )
@@ -131,6 +136,7 @@ matmul = declare(
     Composite(
         name="matmul",
         arity=2,
+        attrs={"turned": Attr("bool", None, "a client computes gradients of a, one matrix, which PyTorch turns round")},
         grad_name=_matmul_name,
         doc="The product of vectors, matrices, or batches of matrices whose batch dims broadcast.",
         body=_matmul,
