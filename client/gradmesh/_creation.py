@@ -297,16 +297,24 @@ def arange(
         )
     whole = all(isinstance(value, int) for value in values)
     wanted = dtypes.int64 if dtype is None and whole else wanted_dtype(dtype)
+    numbers = dtypes.category(wanted) <= dtypes.INT and not whole and int(stride) != 0
+    if numbers and wanted == dtypes.int64:
+        low, high, stride, whole = int(low), int(high), int(stride), True
     count = -((low - high) // stride) if whole else math.ceil((high - low) / stride)
+    if numbers:
+        # int64 is counted in whole numbers, narrower integers in those given; all are made of whole ones.
+        low, stride = int(low), int(stride)
     ramp = np.arange(count)
     array = ramp * stride + low
     return finish(_trace.constant(convert_array(array, wanted)), requires_grad, device)
 
 
-def _ramp(name: str, start: Any, end: Any, steps: int) -> np.ndarray:
+def _ramp(name: str, start: Any, end: Any, steps: int, dtype: np.dtype) -> np.ndarray:
     if steps < 0:
         raise InvalidRequestError("number of steps must be non-negative", op=name, got=str(steps))
     start, end = (value.item() if isinstance(value, _tensor.Tensor) else number(value) for value in (start, end))
+    if dtypes.category(dtype) <= dtypes.INT:
+        start, end = int(start), int(end)
     step = (end - start) / (steps - 1) if steps > 1 else 0.0
     index = np.arange(steps)
     # From both ends towards the middle, so that both ends are exact.
@@ -327,9 +335,9 @@ def linspace(
 
     Example: `gm.linspace(0, 1, 3)` is `tensor([0.0000, 0.5000, 1.0000])`.
     """
-    return finish(
-        _trace.constant(convert_array(_ramp("linspace", start, end, steps), wanted_dtype(dtype))), requires_grad, device
-    )
+    wanted = wanted_dtype(dtype)
+    ramp = _ramp("linspace", start, end, steps, wanted)
+    return finish(_trace.constant(convert_array(ramp, wanted)), requires_grad, device)
 
 
 def logspace(
@@ -343,6 +351,7 @@ def logspace(
     requires_grad: bool = False,
 ) -> Tensor:
     """`base` to the powers of `linspace`. Example: `gm.logspace(0, 2, 3)` is `tensor([  1.,  10., 100.])`."""
+    wanted = wanted_dtype(dtype)
     with np.errstate(over="ignore"):
-        array = np.power(float(base), _ramp("logspace", start, end, steps))
-    return finish(_trace.constant(convert_array(array, wanted_dtype(dtype))), requires_grad, device)
+        array = np.power(float(base), _ramp("logspace", start, end, steps, wanted))
+    return finish(_trace.constant(convert_array(array, wanted)), requires_grad, device)

@@ -59,12 +59,14 @@ def to(
             raise AttributeTypeError(f"to() got an unexpected keyword argument '{name}'", op="to", got=name)
     if "device" in ignored:
         args = (ignored["device"], *args)
-    for position, argument in enumerate(args):
+    flags = 0
+    for argument in args:
         if isinstance(argument, _tensor.Tensor):
             dtype = argument.dtype
         elif isinstance(argument, builtins.bool):
             # non_blocking, then copy.
-            copy = copy or (argument and position > 1)
+            flags += 1
+            copy = copy or (argument and flags > 1)
         elif isinstance(argument, str | _dtype.device):
             _dtype.device(argument)
         elif argument is not None:

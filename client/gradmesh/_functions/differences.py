@@ -32,13 +32,10 @@ def diff(
     if n < 0:
         raise ShapeError(f"order must be non-negative but got {n}", op="diff", got=str(n))
     at = dim_of(dim, len(own.shape))
-    if prepend is not None or append is not None:
-        parts = [part for part in (prepend, input, append) if part is not None]
-        if n == 0:
-            return input
-        input = select.cat(parts, at)
     if n == 0:
         return one("copy", _zeros_like(input), input)
+    if prepend is not None or append is not None:
+        input = select.cat([part for part in (prepend, input, append) if part is not None], at)
     differ = binary.logical_xor if own.dtype == dtypes.bool_ else binary.sub
     for _ in range(min(n, spec(input).shape[at])):
         length = spec(input).shape[at]

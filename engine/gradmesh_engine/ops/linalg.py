@@ -189,9 +189,8 @@ def _scaled(name: str, v: V, factor: Any) -> V:
     if factor == 1:
         return v
     if dtypes.category(v.dtype) <= dtypes.INT and not isinstance(factor, int):
-        raise DTypeError(
-            f"{name}: for integral operands the factors must be integers", expected="an integer", got=str(factor)
-        )
+        # As in PyTorch, a number becomes one of the dtype it multiplies.
+        return _scaled(name, v, int(factor))
     scaled: V = v * factor
     return scaled
 
