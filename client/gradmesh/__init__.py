@@ -127,6 +127,7 @@ from gradmesh._functions.products import *
 from gradmesh._functions.native import *
 from gradmesh._functions.order import *
 from gradmesh._functions.place import *
+from gradmesh._functions.ranking import pairwise_distance, pdist
 from gradmesh._functions.reduce import *
 from gradmesh._functions.sample import bernoulli
 from gradmesh._functions.select import *
@@ -293,6 +294,8 @@ __all__ = [
     "ones",
     "ones_like",
     "optim",
+    "pairwise_distance",
+    "pdist",
     "pi",
     "pixel_shuffle",
     "pixel_unshuffle",

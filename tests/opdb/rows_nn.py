@@ -72,6 +72,28 @@ def _check_dropout(gm: Any) -> None:
     assert abs(y.mean().item() - 1) < 0.03
 
 
+def _check_fractional(rank: int) -> Any:
+    """From the same random numbers come PyTorch's windows."""
+
+    def check(gm: Any) -> None:
+        import torch
+
+        rng = np.random.default_rng(rank)
+        sizes, kernel, wanted = (9, 8, 7)[:rank], (2, 3, 2)[:rank], (4, 3, 5)[:rank]
+        arrays = rng.standard_normal((2, 3, *sizes)), rng.random((2, 3, rank))
+        results = []
+        for library in (torch, gm):
+            x = library.tensor(arrays[0], requires_grad=True)
+            function = getattr(library.nn.functional, f"fractional_max_pool{rank}d")
+            y, where = function(x, kernel, wanted, return_indices=True, _random_samples=library.tensor(arrays[1]))
+            (y * y).sum().backward()
+            results.append((y.detach().numpy(), where.numpy(), x.grad.numpy()))
+        for mine, other in zip(*results, strict=True):
+            np.testing.assert_allclose(mine, other)
+
+    return check
+
+
 def _check_heads(gm: Any) -> None:
     """Without dropout, with every mask and every kind of additional key, the values and gradients are PyTorch's."""
     import torch
@@ -113,6 +135,10 @@ ROWS: dict[str, Row] = {
     "nn.functional.linear_cross_entropy:chunked_none": Row(other_names=_CHUNKED, once="PyTorch's chunks have none"),
     "masked.logaddexp": Row(once="PyTorch's are NaN where an operand does not count"),
     "max_pool2d_with_indices_backward": Row(call=_max_pool2d_backward),
+    "native_layer_norm": Row(
+        keep=lambda sample: sample.args[1] is not None or sample.args[2] is None,
+        dropped="PyTorch's second derivative fails with a bias and no weight",
+    ),
     "nn.functional.alpha_dropout": Row(random=True, check=_check_alpha("alpha_dropout")),
     "nn.functional.ctc_loss": Row(once="PyTorch has none"),
     "nn.functional.dropout": Row(random=True, check=_check_dropout),
@@ -126,6 +152,8 @@ ROWS: dict[str, Row] = {
     "nn.functional.dropout2d": Row(random=True, check=_check_dropout2d),
     "nn.functional.dropout3d": Row(random=True, check=_check_dropout3d),
     "nn.functional.feature_alpha_dropout:with_train": Row(random=True, check=_check_alpha("feature_alpha_dropout")),
+    "nn.functional.fractional_max_pool2d": Row(random=True, check=_check_fractional(2)),
+    "nn.functional.fractional_max_pool3d": Row(random=True, check=_check_fractional(3)),
     "nn.functional.interpolate:bicubic": Row(without=_FIXED_POINT),
     "nn.functional.interpolate:bilinear": Row(without=_FIXED_POINT),
     "nn.functional.multi_head_attention_forward": Row(random=True, check=_check_heads),

@@ -49,6 +49,7 @@ MARGINS: tuple[Row, ...] = (
         S(T(6, 4)),
         S(T(5, 3), p=1.0),
         S(T(5, 3), p=3.0),
+        S(T(5, 3), p=0.0),
         S(T(1, 3)),
         ref=lambda t, x, p=2.0: t.pdist(x, p),
         dtypes=WIDE,

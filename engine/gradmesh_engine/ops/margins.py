@@ -40,28 +40,27 @@ composite(
 # --- the scores of the classes of a sample --------------------------------------------------------
 
 
-def _scores(name: str, x: V, t: V) -> tuple[V, V, bool]:
-    """Scores (N, C), and whether there was a batch dim. Raises ShapeError, DTypeError."""
+def _scores(name: str, x: V, t: V) -> V:
+    """The scores as (N, C). Raises ShapeError, DTypeError."""
     if not dtypes.is_floating(x.dtype) or t.dtype != dtypes.int64:
         raise DTypeError(
             f"{name}: expected scores of a floating dtype and int64 targets, got {x.dtype.name} and {t.dtype.name}",
             expected="a float and int64",
             got=f"{x.dtype.name} and {t.dtype.name}",
         )
-    if x.ndim > 2 or (x.ndim == 2 and not x.shape[1]) or not (x.shape or (1,))[-1]:
+    if x.ndim > 2 or not (x.shape or (1,))[-1]:
         raise ShapeError(
             f"Expected non-empty vector or matrix with optional 0-dim batch size, but got: {list(x.shape)}",
             expected="[C] or [N, C]",
             got=str(list(x.shape)),
         )
-    batched = x.ndim == 2
-    return (x if batched else reshaped(x, 1, x.spec.size)), t, batched
+    return x if x.ndim == 2 else reshaped(x, 1, x.spec.size)
 
 
 def _multi_margin(x: V, t: V, weight: V | None = None, *, p: int, margin: float, reduction: str) -> V:
     if p not in (1, 2):
         raise AttributeTypeError("only p == 1 and p == 2 supported", expected="1 or 2", got=str(p))
-    scores, _, batched = _scores("multi_margin_loss", x, t)
+    scores = _scores("multi_margin_loss", x, t)
     count, classes = scores.shape
     if t.ndim > 1 or t.spec.size != count:
         raise ShapeError(
@@ -102,7 +101,7 @@ composite(
 
 
 def _multilabel_margin(x: V, t: V, *, reduction: str) -> V:
-    scores, _, batched = _scores("multilabel_margin_loss", x, t)
+    scores = _scores("multilabel_margin_loss", x, t)
     if t.spec.size != scores.spec.size or t.ndim != x.ndim:
         raise ShapeError(
             f"inconsistent target size: {list(t.shape)} for input of size: {list(x.shape)}",
@@ -123,7 +122,7 @@ def _multilabel_margin(x: V, t: V, *, reduction: str) -> V:
     short = keep(short, logical_and(pairs, gt(short, constant(short, 0))))
     terms = reduce_sum(short, dims=(1, 2)) / constant(wide, float(classes))
     loss = reduced(terms, reduction)
-    if reduction == "none" and not batched:
+    if reduction == "none" and x.ndim < 2:
         loss = reshaped(loss)
     result: V = convert(loss, dtype=x.dtype.name)
     return result
@@ -174,6 +173,9 @@ def _pdist(x: V, *, p: float) -> V:
     if not x.shape[1]:
         return constant(x, 0, (first.shape[0],))
     result: V = norm(off, p=p, dim=(1,), keepdim=False)
+    if not p:
+        # A count is flat, but connected, unlike the norm of order 0.
+        result = result + keep(reduce_sum(off, dims=(1,)), constant(off, False, dtype=dtypes.bool_))
     return result
 
 
