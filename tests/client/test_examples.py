@@ -34,7 +34,10 @@ from gradmesh._functions import (
 )
 from gradmesh._functions import inspect as questions
 from gradmesh._functions import select as picks
-from gradmesh.nn import functional
+from gradmesh.nn import functional, init, utils
+from gradmesh.nn.modules import activation as activations
+from gradmesh.nn.modules import attention, container, conv, linear, norm, rnn, shaping
+from gradmesh.nn.modules import loss as losses
 
 _DOCUMENTED = (
     activation, binary, complexes, convert, factor, fill, layers, layout, linalg, loss, new, picks, products, questions,
@@ -42,10 +45,20 @@ _DOCUMENTED = (
 )  # fmt: skip
 
 
+# The layers, whose classes have examples.
+_LAYERS = (activations, attention, container, conv, init, linear, losses, norm, rnn, shaping, utils)
+
+
 def _functions() -> Iterator[tuple[ModuleType, str, Any]]:
-    for module in _DOCUMENTED:
+    for module in (*_DOCUMENTED, *_LAYERS):
         for name, function in vars(module).items():
-            if inspect.isfunction(function) and function.__module__ == module.__name__ and not name.startswith("_"):
+            if module in _LAYERS and name not in module.__all__:
+                continue
+            if (
+                (inspect.isfunction(function) or inspect.isclass(function))
+                and function.__module__ == module.__name__
+                and not name.startswith("_")
+            ):
                 yield module, name, function
 
 
@@ -53,7 +66,7 @@ def _examples() -> Iterator[Any]:
     for module, name, function in _functions():
         found = re.search(r"Example: `(.+?)` is\s+`(.+?)`", " ".join((function.__doc__ or "").split()))
         if found:
-            yield pytest.param(*found.groups(), id=f"{module.__name__.rpartition('.')[2]}.{name}")
+            yield pytest.param(*found.groups(), id=f"{module.__name__.removeprefix('gradmesh.')}.{name}")
 
 
 @pytest.mark.parametrize(("text", "wanted"), [*_examples()])
@@ -66,7 +79,7 @@ def test_public_functions_have_examples() -> None:
     without = [
         f"{module.__name__}.{name}"
         for module, name, function in _functions()
-        if hasattr(gm, name) or hasattr(gm.Tensor, name) or hasattr(functional, name)
+        if hasattr(gm, name) or hasattr(gm.Tensor, name) or hasattr(functional, name) or module in _LAYERS
         if "Example" not in (function.__doc__ or "")
     ]
     assert not without
