@@ -175,7 +175,8 @@ from gradmesh._session import LocalSession, set_default_session
 from gradmesh._options import TLS, Keepalive, Retry, Timeout
 from gradmesh._stats import ClientStats, stats
 from gradmesh._tensor import Tensor
-from gradmesh import autograd, masked, nn, optim
+from gradmesh import autograd, func, masked, nn, optim
+from gradmesh._vmap import vmap
 from gradmesh._serialization import load, save
 from gradmesh import signal, special
 from gradmesh import fft, linalg
@@ -259,6 +260,7 @@ __all__ = [
     "from_numpy",
     "full",
     "full_like",
+    "func",
     "get_default_dtype",
     "get_printoptions",
     "get_rng_state",
@@ -327,6 +329,7 @@ __all__ = [
     "stats",
     "tensor",
     "uint8",
+    "vmap",
     "zeros",
     "zeros_like",
 ]

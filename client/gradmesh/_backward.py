@@ -289,6 +289,21 @@ def _retaining(value: Value) -> Leaf | None:
     return None if tensor is None else tensor._leaf()
 
 
+def recorded(
+    outputs: Sequence[Value], inputs: Sequence[Value], cotangents: Sequence[Value | None]
+) -> list[Value | None]:
+    """The gradients of the sum of `outputs`, each against its cotangent, None for ones: recorded, not computed.
+
+    What does not require grad among the outputs adds nothing; nothing is used up.
+    """
+    pairs = [(o, c) for o, c in zip(outputs, cotangents, strict=True) if o.requires_grad]
+    roots = [output for output, _ in pairs]
+    exploration = Exploration(roots)
+    exploration.restrict(inputs)
+    exploration.check()
+    return _client_backward.differentiate(roots, [c for _, c in pairs], exploration, inputs, True)
+
+
 # --- what is asked --------------------------------------------------------------------------------
 
 

@@ -7,8 +7,18 @@ from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 from gradmesh._leaf import Leaf
-from gradmesh._value import App, Made, Value, application, source_of
+from gradmesh._value import App, Made, Value, application, source_of, user_line
+from gradmesh_engine.errors import AutogradError
 from gradmesh_engine.graph import Graph, Node, TensorSpec
+
+
+def _placeholder_read() -> AutogradError:
+    return AutogradError(
+        "vmap: It looks like you're calling .item() on a Tensor. A mapped function is recorded once for all examples: "
+        "it has no values to read or to branch on",
+        remedy="use operations such as gm.where instead",
+        source=user_line(),
+    )
 
 
 class Gathering:
@@ -74,6 +84,8 @@ class Gathering:
         if value.data is not None:
             return self._tracked is None or value.meta.__class__ is Leaf or value not in self._tracked
         if value.app is None and value.node is None:
+            if not value.inputs:
+                raise _placeholder_read()
             source = value.inputs[0]
             if source.data is not None:
                 value.keep(source.data)

@@ -29,12 +29,14 @@ class State(threading.local):
         epoch: number of evaluations so far.
         live: tensors whose value may be pending, in the order they were recorded.
         prune: length of `live` at which dead entries are dropped.
+        traces: calls with placeholders that are running, see _vmap.
     """
 
     def __init__(self) -> None:
         self.epoch = 0
         self.live: list[weakref.ref[Tensor]] = []
         self.prune = 4096
+        self.traces: list[Any] = []
 
     @property
     def grad(self) -> bool:

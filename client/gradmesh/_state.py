@@ -167,6 +167,8 @@ def pending_state() -> list[Value]:
     every value recorded before the last evaluation, and every value from a place in the user's code
     whose values are known to be read again. So state never grows a chain, and temporaries are not kept.
     """
+    if STATE.traces:
+        return []
     live: list[weakref.ref[Tensor]] = []
     found: dict[Value, None] = {}
     epoch = STATE.epoch
@@ -203,7 +205,7 @@ def settle(values: Sequence[Value]) -> None:
     """Give aliases of known values their content."""
     for value in values:
         chain = []
-        while value.data is None and value.app is None and value.node is None:
+        while value.data is None and value.app is None and value.node is None and value.inputs:
             chain.append(value)
             value = value.inputs[0]
         if value.data is not None:

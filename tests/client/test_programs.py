@@ -11,13 +11,21 @@ import pytest
 import gradmesh
 from tests.client import (
     programs_autograd,
+    programs_func,
     programs_functions,
     programs_modules,
     programs_tensors,
     programs_training,
 )
 
-FAMILIES = (programs_autograd, programs_functions, programs_modules, programs_tensors, programs_training)
+FAMILIES = (
+    programs_autograd,
+    programs_func,
+    programs_functions,
+    programs_modules,
+    programs_tensors,
+    programs_training,
+)
 PROGRAMS = {name: program for family in FAMILIES for name, program in family.PROGRAMS.items()}
 assert len(PROGRAMS) == sum(len(family.PROGRAMS) for family in FAMILIES)
 

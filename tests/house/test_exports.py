@@ -16,6 +16,8 @@ MODULES = (
     "gradmesh",
     "gradmesh.aio",
     "gradmesh.autograd",
+    "gradmesh.autograd.functional",
+    "gradmesh.func",
     "gradmesh.fft",
     "gradmesh.linalg",
     "gradmesh.masked",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from gradmesh._functions import binary, unary
 from gradmesh._functions._common import cast, in_place, one, scalar, spec
+from gradmesh._modes import STATE
 from gradmesh._random import Generator, next_key
 from gradmesh_engine import dtypes
 from gradmesh_engine.errors import InvalidRequestError
@@ -20,7 +21,10 @@ if TYPE_CHECKING:
 
 def key(generator: Generator | None = None) -> Tensor:
     """The key operand of one random op."""
-    return scalar(next_key(generator), dtypes.int64)
+    made = scalar(next_key(generator), dtypes.int64)
+    for trace in STATE.traces:
+        trace.keys.add(made._value)
+    return made
 
 
 def bernoulli(input: Tensor, *, generator: Generator | None = None) -> Tensor:

@@ -7,11 +7,14 @@ from collections.abc import Sequence
 from gradmesh import _backward
 from gradmesh._backward import cotangents_of, several
 from gradmesh._evaluate import drive
+from gradmesh._explore import Exploration
 from gradmesh._function import Function, FunctionCtx, once_differentiable
 from gradmesh._modes import enable_grad, inference_mode, no_grad, set_grad_enabled
 from gradmesh._tensor import Tensor
 from gradmesh._value import user_line
-from gradmesh_engine.errors import AutogradError
+from gradmesh._vmap import vmap
+from gradmesh.autograd import functional
+from gradmesh_engine.errors import ShapeError
 
 __all__ = [
     "Function",
@@ -19,6 +22,7 @@ __all__ = [
     "backward",
     "enable_grad",
     "function",
+    "functional",
     "grad",
     "inference_mode",
     "no_grad",
@@ -76,7 +80,7 @@ def grad(
         retain_graph: keep the graph for another pass; by default as `create_graph`.
         create_graph: record the pass itself, for derivatives of higher order.
         allow_unused: give None for inputs no path leads to, instead of raising.
-        is_grads_batched: not supported.
+        is_grads_batched: whether the cotangents have a batch in front, as the gradients then have.
         materialize_grads: give zeros for inputs no path leads to.
 
     Returns:
@@ -87,18 +91,44 @@ def grad(
 
     Example: `(dx,) = gm.autograd.grad(y.sum(), x)`
     """
+    of, wrt, cotangents = several(outputs), several(inputs), cotangents_of(grad_outputs)
     if is_grads_batched:
-        raise AutogradError(
-            "is_grads_batched is not supported", remedy="call grad once per cotangent", source=user_line()
-        )
-    return drive(
-        _backward.grad(
-            several(outputs),
-            several(inputs),
-            cotangents_of(grad_outputs),
-            retain_graph,
-            create_graph,
-            allow_unused,
-            materialize_grads,
-        )
-    )
+        return _batched(of, wrt, cotangents, retain_graph, create_graph, allow_unused, materialize_grads)
+    return drive(_backward.grad(of, wrt, cotangents, retain_graph, create_graph, allow_unused, materialize_grads))
+
+
+def _batched(
+    outputs: tuple[Tensor, ...],
+    inputs: tuple[Tensor, ...],
+    cotangents: tuple[Tensor | None, ...] | None,
+    retain_graph: bool | None,
+    create_graph: bool,
+    allow_unused: bool | None,
+    materialize_grads: bool,
+) -> tuple[Tensor, ...]:
+    """The gradients for a batch of cotangents: one recorded pass, mapped over them."""
+    for output, cotangent in zip(outputs, cotangents or (), strict=True):
+        if cotangent is not None and cotangent.shape[1:] != output.shape:
+            raise ShapeError(
+                "If `is_grads_batched=True`, we interpret the first dimension of each grad_output as the batch "
+                "dimension. The sizes of the remaining dimensions are expected to match the shape of the output: "
+                f"{output.shape}, got {cotangent.shape[1:]}",
+                expected=str(output.shape),
+                got=str(cotangent.shape[1:]),
+                source=user_line(),
+            )
+    there: list[bool] = []
+
+    def one(*given: Tensor | None) -> tuple[Tensor, ...]:
+        found = drive(_backward.grad(outputs, inputs, given, True, True, allow_unused, materialize_grads))
+        there[:] = [gradient is not None for gradient in found]
+        return tuple([gradient for gradient in found if gradient is not None])
+
+    given = cotangents or ()
+    mapped = iter(vmap(one, tuple([None if cotangent is None else 0 for cotangent in given]))(*given))
+    if not (create_graph if retain_graph is None else retain_graph):
+        Exploration([output.value for output in outputs]).free()
+    gradients = [next(mapped) if connected else None for connected in there]
+    if not create_graph:
+        gradients = [None if gradient is None else gradient.detach() for gradient in gradients]
+    return tuple(gradients)  # type: ignore[arg-type]
