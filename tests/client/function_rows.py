@@ -267,6 +267,15 @@ F.bilinear(x, y, b.transpose(1, 2)[:, :, :1].expand(4, 3, 3), None)
 """
 
 LAYOUT = """
+torch.unravel_index(i, (2, 4))[0]
+torch.unravel_index(i, (2, 4))[1]
+torch.unravel_index(u, (3, 70))[1]
+torch.tril_indices(3, 4, 1)
+torch.triu_indices(4, 3, -1)
+torch.triu_indices(4, 3, 2, dtype=torch.int32)
+torch.bincount(cls)
+torch.bincount(cls, minlength=5)
+torch.bincount(cls, d[:, 0].detach())
 x.view(-1)
 x.view(3, 2)
 x.view((3, -1))

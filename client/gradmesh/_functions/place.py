@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gradmesh import _tensor, _trace
-from gradmesh._functions._common import Operand, cast, one, scalar, spec, wrong_type
+from gradmesh._dtype import DTypeLike, of
+from gradmesh._functions import binary
+from gradmesh._functions._common import Operand, cast, ints, one, scalar, spec, wrong_type
 from gradmesh_engine import dtypes
-from gradmesh_engine.errors import AxisError
+from gradmesh_engine.errors import AxisError, DTypeError, ShapeError
 
 if TYPE_CHECKING:
     from gradmesh._tensor import Tensor
@@ -25,6 +27,9 @@ __all__ = [
     "select_scatter",
     "slice_scatter",
     "take",
+    "tril_indices",
+    "triu_indices",
+    "unravel_index",
 ]
 
 # --- by index tensors -----------------------------------------------------------------------------
@@ -98,6 +103,39 @@ def put(input: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) 
     Example: `gm.put(gm.zeros(2), gm.tensor([1]), gm.ones(1))` is `tensor([0., 1.])`.
     """
     return one("put", input, index, source, accumulate=accumulate)
+
+
+def unravel_index(indices: Tensor, shape: int | Sequence[int]) -> tuple[Tensor, ...]:
+    """The int64 coordinates of positions in C order, one tensor per dim of `shape`.
+
+    Example: `gm.unravel_index(gm.tensor([5]), (2, 3))` is `(tensor([1]), tensor([2]))`. Raises DTypeError.
+    """
+    if dtypes.category(spec(indices).dtype) != dtypes.INT:
+        raise DTypeError("expected 'indices' to be integer dtype", expected="an integer dtype", got=str(indices.dtype))
+    coordinates = []
+    step, indices = 1, cast(indices, dtypes.int64)
+    for size in reversed(ints("unravel_index", "shape", shape)):
+        coordinates.append(binary.remainder(binary.div(indices, step, rounding_mode="floor"), size))
+        step *= size
+    return tuple(reversed(coordinates))
+
+
+def _triangle(name: str, rows: int, columns: int, offset: int, dtype: DTypeLike | None) -> Tensor:
+    if rows < 0 or columns < 0:
+        raise ShapeError(f"{name}: row and col must be non-negative", op=name, got=f"{rows}, {columns}")
+    pick = np.tri(rows, columns, offset if name == "tril_indices" else offset - 1, dtype=bool)
+    places = np.stack(np.nonzero(pick if name == "tril_indices" else ~pick))
+    return _trace.constant(places.astype(np.int64 if dtype is None else of(dtype).np))
+
+
+def tril_indices(row: int, col: int, offset: int = 0, *, dtype: DTypeLike | None = None) -> Tensor:
+    """Row and column of each element on and below a diagonal, (2, count). Example: `gm.tril_indices(1, 1).shape`."""
+    return _triangle("tril_indices", row, col, offset, dtype)
+
+
+def triu_indices(row: int, col: int, offset: int = 0, *, dtype: DTypeLike | None = None) -> Tensor:
+    """Row and column of each element on and above a diagonal, (2, count). Example: `gm.triu_indices(1, 1).shape`."""
+    return _triangle("triu_indices", row, col, offset, dtype)
 
 
 # --- into regions of a copy -----------------------------------------------------------------------

@@ -97,7 +97,7 @@ def log2(input: Tensor) -> Tensor:
 
 
 def log10(input: Tensor) -> Tensor:
-    """Logarithm to base 10. Example: `gm.log10(gm.tensor([100.]))` is `tensor([2.])`."""
+    """Logarithm to base 10. Example: `gm.log10(gm.tensor([10.]))` is `tensor([1.])`."""
     return one("log10", input)
 
 
