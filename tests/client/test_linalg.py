@@ -168,3 +168,40 @@ def test_refused_transforms() -> None:
         gm.fft.rfft(gm.tensor([1j]))
     with pytest.raises(AttributeTypeError, match="return_complex"):
         gm.stft(gm.ones(8), 4)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: gm.linalg.pinv(gm.ones(3)),
+        lambda: gm.linalg.pinv(gm.ones(2, 2, dtype=gm.int64)),
+        lambda: gm.linalg.matrix_rank(gm.ones(2, 2, dtype=gm.float16)),
+        lambda: gm.linalg.lstsq(gm.ones(3), gm.ones(3)),
+        lambda: gm.linalg.lstsq(gm.ones(2, 2), gm.ones(2), driver="gel"),
+        lambda: gm.svd(gm.ones(3), compute_uv=False),
+        lambda: gm.svd_lowrank(gm.ones(3)),
+        lambda: gm.pca_lowrank(gm.ones(3, 2), q=5),
+        lambda: gm.linalg.svd(gm.eye(2), driver="gesvd"),
+        lambda: gm.linalg.eigh(gm.eye(2), UPLO="D"),
+        lambda: gm.linalg.multi_dot([gm.ones(2, 3), gm.ones(2, 3)]),
+        lambda: gm.linalg.multi_dot([gm.ones(2, 3)]),
+        lambda: gm.linalg.matrix_power(gm.ones(2, 3), 2),
+        lambda: gm.linalg.tensorinv(gm.ones(2, 3, 4)),
+        lambda: gm.linalg.tensorsolve(gm.ones(2, 3, 4), gm.ones(2)),
+        lambda: gm.linalg.matrix_norm(gm.ones(2, 2), 3),
+        lambda: gm.linalg.matrix_norm(gm.ones(2, 2), "max"),
+        lambda: gm.linalg.matrix_norm(gm.ones(2, 2), dim=(0, 0)),
+        lambda: gm.linalg.norm(gm.ones(2, 2, 2), 1),
+        lambda: gm.linalg.vander(gm.ones(2), N=1),
+        lambda: gm.cross(gm.ones(2), gm.ones(2)),
+        lambda: gm.combinations(gm.ones(2), -1),
+        lambda: gm.cartesian_prod(gm.ones(2, 2), gm.ones(2)),
+        lambda: gm.cdist(gm.ones(2, 2), gm.ones(2, 2), compute_mode="fast"),
+        lambda: gm.cov(gm.ones(2, 3), fweights=gm.ones(3)),
+        lambda: gm.cov(gm.ones(2, 3), aweights=gm.ones(2)),
+        lambda: gm.inner(gm.ones(2), gm.ones(3)),
+    ],
+)
+def test_wrong_calls_are_refused_at_the_call(call: Callable[[], object]) -> None:
+    with pytest.raises(gm.errors.InvalidGraphError):
+        call()

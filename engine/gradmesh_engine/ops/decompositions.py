@@ -49,9 +49,6 @@ from gradmesh_engine.ops.numeric import real
 from gradmesh_engine.ops.pointwise import convert
 from gradmesh_engine.ops.regions import concat, narrowed
 
-Grads = "tuple[V | None, ...]"
-
-
 # --- QR -------------------------------------------------------------------------------------------
 
 _MODES = ("reduced", "complete", "r")

@@ -41,9 +41,6 @@ from gradmesh_engine.ops.numeric import real
 from gradmesh_engine.ops.pointwise import conjugate
 from gradmesh_engine.ops.regions import narrowed
 
-Grads = "tuple[V | None, ...]"
-
-
 # --- Hermitian matrices ---------------------------------------------------------------------------
 
 
