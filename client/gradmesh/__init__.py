@@ -175,7 +175,7 @@ from gradmesh._session import LocalSession, set_default_session
 from gradmesh._options import TLS, Keepalive, Retry, Timeout
 from gradmesh._stats import ClientStats, stats
 from gradmesh._tensor import Tensor
-from gradmesh import autograd, func, masked, nn, optim
+from gradmesh import autograd, func, masked, nn, optim, utils
 from gradmesh._vmap import vmap
 from gradmesh._serialization import load, save
 from gradmesh import signal, special
@@ -329,6 +329,7 @@ __all__ = [
     "stats",
     "tensor",
     "uint8",
+    "utils",
     "vmap",
     "zeros",
     "zeros_like",

@@ -9,10 +9,10 @@ import numpy as np
 
 from gradmesh import _tensor
 from gradmesh._explore import Exploration, results_of
-from gradmesh._grad_fn import edge_of
+from gradmesh._grad_fn import edge_of, node_name
 from gradmesh._leaf import Leaf
 from gradmesh._modes import STATE
-from gradmesh._value import Made, Value, emit, known, user_line
+from gradmesh._value import Made, Value, emit, known, source_of, user_line
 from gradmesh_engine.builder import V
 from gradmesh_engine.differentiate import pullback, replay
 from gradmesh_engine.errors import AttributeTypeError, AutogradError
@@ -135,6 +135,8 @@ def _pass(
             pulled = made.pull(cotangents, create_graph)  # type: ignore[attr-defined]
         else:
             pulled = _pull(made, cotangents, needs)
+        if STATE.anomaly and not STATE.traces:
+            _refuse_nan(made, pulled)
         if hooks is not None and hooks.post:
             outputs = tuple(map(_wrapped, cotangents))
             for hook in list(hooks.post.values()):
@@ -148,6 +150,17 @@ def _pass(
         if isinstance(key[0], Leaf) and key in wanted:
             captured[key] = _leaf_hooks(key[0], cotangent)
     return [captured.get(edge_of(value)) for value in wrt]
+
+
+def _refuse_nan(made: Made, pulled: Sequence[Value | None]) -> None:
+    """Compute what a node gives, and raise AutogradError at the line that recorded it if there is NaN in it."""
+    for index, value in enumerate(pulled):
+        if value is not None and bool(np.isnan(_tensor.Tensor(value)._content()).any()):
+            raise AutogradError(
+                f"Function '{node_name(made)}' returned nan values in its {index}th output.",
+                source=source_of(made),
+                remedy="look at the operands of that line",
+            )
 
 
 def _order(roots: Sequence[Value], keep: set[Made]) -> list[Made]:

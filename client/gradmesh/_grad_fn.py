@@ -180,6 +180,11 @@ def node_of(value: Value) -> tuple[Node, int]:
     return _wrapped(made, value), index
 
 
+def node_name(made: Made) -> str:
+    """The class name of the object users see for a node."""
+    return type(_wrapped(made, None)).__name__
+
+
 def _wrapped(made: Made | Leaf, value: Value | None) -> Node:
     ref = made.view
     node: Node | None = None if ref is None else ref()

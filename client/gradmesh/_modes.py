@@ -30,6 +30,7 @@ class State(threading.local):
         live: tensors whose value may be pending, in the order they were recorded.
         prune: length of `live` at which dead entries are dropped.
         traces: calls with placeholders that are running, see _vmap.
+        anomaly: whether gradients are searched for NaN, see autograd.anomaly.
     """
 
     def __init__(self) -> None:
@@ -37,6 +38,7 @@ class State(threading.local):
         self.live: list[weakref.ref[Tensor]] = []
         self.prune = 4096
         self.traces: list[Any] = []
+        self.anomaly = False
 
     @property
     def grad(self) -> bool:

@@ -11,6 +11,7 @@ import pytest
 import gradmesh
 from tests.client import (
     programs_autograd,
+    programs_checks,
     programs_func,
     programs_functions,
     programs_modules,
@@ -20,6 +21,7 @@ from tests.client import (
 
 FAMILIES = (
     programs_autograd,
+    programs_checks,
     programs_func,
     programs_functions,
     programs_modules,

@@ -30,6 +30,8 @@ MODULES = (
     "gradmesh.signal",
     "gradmesh.signal.windows",
     "gradmesh.special",
+    "gradmesh.utils",
+    "gradmesh.utils.checkpoint",
 )
 FILE = ROOT / "tests" / "house" / "exports.txt"
 

@@ -14,18 +14,25 @@ from gradmesh._tensor import Tensor
 from gradmesh._value import user_line
 from gradmesh._vmap import vmap
 from gradmesh.autograd import functional
+from gradmesh.autograd.anomaly import detect_anomaly, set_detect_anomaly
+from gradmesh.autograd.gradcheck import GradcheckError, gradcheck, gradgradcheck
 from gradmesh_engine.errors import ShapeError
 
 __all__ = [
     "Function",
+    "GradcheckError",
     "FunctionCtx",
     "backward",
+    "detect_anomaly",
     "enable_grad",
     "function",
     "functional",
     "grad",
+    "gradcheck",
+    "gradgradcheck",
     "inference_mode",
     "no_grad",
+    "set_detect_anomaly",
     "set_grad_enabled",
 ]
 
