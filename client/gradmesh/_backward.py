@@ -22,6 +22,7 @@ from gradmesh_engine.errors import (
     AttributeTypeError,
     AutogradError,
     InvalidRequestError,
+    LimitError,
     NotDifferentiableError,
     ShapeError,
 )
@@ -243,7 +244,10 @@ def along(root: Value, policy: Along) -> Asking[bool]:
     reached = [value for value in dict.fromkeys(leaves) if value in exploration.tracked]
     if not reached:
         return False
-    run = yield from _running([root], [None], exploration, reached, (), True, policy)
+    try:
+        run = yield from _running([root], [None], exploration, reached, (), True, policy)
+    except (NotDifferentiableError, LimitError):
+        return False  # a read must not fail for the gradients it did not ask for
     if root.data is None:
         return False
     _ahead.keep(root, run)
