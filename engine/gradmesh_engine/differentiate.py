@@ -57,6 +57,8 @@ def differentiate(builder: Builder, of: Sequence[V], wrt: Sequence[V], cotangent
         if g is None or not depends[value]:
             return
         spec = builder.value(value).spec
+        if not dtypes.is_differentiable(spec.dtype):
+            return  # A mask, say, that an op takes for a number.
         if g.spec != spec:
             raise InternalError(f"a cotangent of {g.spec} arrived at a value of {spec}")
         have = cots.get(value)

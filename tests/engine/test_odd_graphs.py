@@ -11,7 +11,7 @@ import pytest
 
 from gradmesh_engine.budget import Budget, spending
 from gradmesh_engine.check import check
-from gradmesh_engine.errors import GradmeshError, GraphTooLargeError
+from gradmesh_engine.errors import GradmeshError, GraphTooLargeError, OutOfRangeError, ShapeError
 from gradmesh_engine.graph import Graph
 from gradmesh_engine.program import compile_query, grad_fns
 from gradmesh_engine.session import Query
@@ -68,6 +68,41 @@ VALUES: dict[str, tuple[Callable[[Maker], tuple[int, ...]], list[np.ndarray], li
         [np.array([0.0, 3.0])],
     ),
 }
+
+
+# Handed on to LAPACK, each of these would read or write where nothing is its own.
+PIVOTS: dict[str, tuple[str, list[np.ndarray], dict[str, object]]] = {
+    "beyond the rows": ("lu_apply", [np.eye(3), np.array([1, 2, 1 << 20]), np.ones((3, 2))], {}),
+    "before the first": ("lu_apply", [np.eye(3), np.array([0, 2, 3]), np.ones((3, 2))], {}),
+    "rows of rows": ("pivoted_rows", [np.array([1, 2, 9])], {"size": 3}),
+    "half a block": ("ldl_apply", [np.eye(3), np.array([1, 2, -3]), np.ones((3, 2))], {}),
+}
+
+
+@pytest.mark.parametrize("name", PIVOTS)
+def test_pivots_name_rows(name: str) -> None:
+    op, arrays, attrs = PIVOTS[name]
+    m = Maker()
+    graph = m.graph(m(op, *[m.input(a.shape, a.dtype.name) for a in arrays], **attrs))
+    with pytest.raises(OutOfRangeError):
+        compile_query(graph).run(arrays)
+
+
+MISFITS: dict[str, tuple[str, list[tuple[int, ...]]]] = {
+    "triangle": ("triangular", [(5, 7), (7, 2)]),
+    "right side": ("lu_apply", [(3, 3), (3,), (4, 2)]),
+    "factors": ("cholesky_apply", [(3, 2), (2, 2)]),
+    "exponential": ("expm", [(5, 1)]),
+    "eigenvalues": ("eigh_packed", [(5, 7)]),
+}
+
+
+@pytest.mark.parametrize("name", MISFITS)
+def test_matrices_fit_each_other(name: str) -> None:
+    op, shapes = MISFITS[name]
+    m = Maker()
+    with pytest.raises(ShapeError):
+        m(op, *[m.input(shape) for shape in shapes], **({"upper": True} if op == "triangular" else {}))
 
 
 @pytest.mark.parametrize("name", VALUES)

@@ -76,7 +76,7 @@ def _triangle(rng: np.random.Generator, shape: Sequence[int], complex_: bool, up
     return np.triu(a) if upper else np.tril(a)
 
 
-def TRIANGLE(*shape: int, dtype: str = "float64", upper: bool = False) -> Operand:
+def L3(*shape: int, dtype: str = "float64", upper: bool = False) -> Operand:
     """A triangle with a diagonal about 2."""
     return _operand(_triangle, shape, dtype, upper)
 

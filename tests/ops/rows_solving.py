@@ -6,7 +6,7 @@ from typing import Any
 
 from gradmesh_engine.errors import DTypeError, ShapeError
 from tests.ops.rows import COMPLEX, WIDE, Bad, Operand, Row, S, T, row
-from tests.ops.rows_decompositions import FULL, PIVOTED, PIVOTS, TRIANGLE, F, H, M, P
+from tests.ops.rows_decompositions import FULL, L3, PIVOTED, PIVOTS, F, H, M, P
 
 C = "complex128"
 
@@ -49,8 +49,8 @@ _MISFIT = (
 ROWS: tuple[Row, ...] = (
     row(
         "triangular",
-        S(TRIANGLE(4, 3, 3), T(4, 3, 2), upper=False),
-        S(TRIANGLE(3, 3), T(3, 2), upper=True),
+        S(L3(4, 3, 3), T(4, 3, 2), upper=False),
+        S(L3(3, 3), T(3, 2), upper=True),
         S(F(3, 3), T(3, 2), upper=True, unit=True),
         S(F(3, 3, dtype=C), T(3, 2, dtype=C), upper=False),
         S(T(0, 3, 3), T(0, 3, 2), upper=False),
@@ -117,8 +117,8 @@ ROWS: tuple[Row, ...] = (
     ),
     row(
         "linalg_solve_triangular",
-        S(TRIANGLE(3, 3), T(3, 2), upper=False),
-        S(TRIANGLE(4, 3, 3, upper=True), T(3, 2), upper=True),
+        S(L3(3, 3), T(3, 2), upper=False),
+        S(L3(4, 3, 3, upper=True), T(3, 2), upper=True),
         S(F(3, 3), T(4, 2, 3), upper=True, left=False, unit=True),
         S(F(3, 3, dtype=C), T(2, 3, dtype=C), upper=False, left=False),
         ref=lambda t, a, b, upper, left=True, unit=False: t.linalg.solve_triangular(
@@ -130,8 +130,8 @@ ROWS: tuple[Row, ...] = (
     ),
     row(
         "triangular_solve",
-        S(T(3, 2), TRIANGLE(3, 3, upper=True), upper=True),
-        S(T(4, 3, 2), TRIANGLE(3, 3), upper=False, transpose=True),
+        S(T(3, 2), L3(3, 3, upper=True), upper=True),
+        S(T(4, 3, 2), L3(3, 3), upper=False, transpose=True),
         S(T(3, 2, dtype=C), F(3, 3, dtype=C), upper=True, transpose=True, unit=True),
         ref=lambda t, b, a, upper, transpose=False, unit=False: t.triangular_solve(b, a, upper, transpose, unit),
         dtypes=FULL,
@@ -139,8 +139,8 @@ ROWS: tuple[Row, ...] = (
     ),
     row(
         "cholesky_apply",
-        S(T(4, 3, 2), TRIANGLE(4, 3, 3)),
-        S(T(3, 2, dtype=C), TRIANGLE(3, 3, dtype=C, upper=True), upper=True),
+        S(T(4, 3, 2), L3(4, 3, 3)),
+        S(T(3, 2, dtype=C), L3(3, 3, dtype=C, upper=True), upper=True),
         ref=lambda t, b, f, upper=False: t.cholesky_solve(b, f, upper),
         dtypes=FULL,
         loose=50,
@@ -148,8 +148,8 @@ ROWS: tuple[Row, ...] = (
     ),
     row(
         "cholesky_solve",
-        S(T(3, 2), TRIANGLE(3, 3)),
-        S(T(3, 2), TRIANGLE(4, 3, 3, upper=True), upper=True),
+        S(T(3, 2), L3(3, 3)),
+        S(T(3, 2), L3(4, 3, 3, upper=True), upper=True),
         dtypes=FULL,
         loose=50,
         smooth=False,
@@ -157,9 +157,9 @@ ROWS: tuple[Row, ...] = (
     ),
     row(
         "cholesky_inverse",
-        S(TRIANGLE(3, 3)),
-        S(TRIANGLE(4, 3, 3, upper=True), upper=True),
-        S(TRIANGLE(3, 3, dtype=C)),
+        S(L3(3, 3)),
+        S(L3(4, 3, 3, upper=True), upper=True),
+        S(L3(3, 3, dtype=C)),
         dtypes=FULL,
         loose=50,
         smooth=False,

@@ -17,6 +17,7 @@ from gradmesh_engine.errors import (
     AttributeTypeError,
     GradmeshError,
     InternalError,
+    InvalidGraphError,
     ShapeError,
     UnknownOpError,
 )
@@ -283,6 +284,21 @@ def check_shape(shape: tuple[int, ...]) -> None:
         raise ShapeError("a shape of impossible size", expected=f"at most {MAX_ELEMENTS} elements", got=str(shape))
 
 
+# What a rule raises where operands and attributes make no sense to it, and nobody has thought of them.
+_UNFORESEEN: Final = (ArithmeticError, LookupError, TypeError, ValueError)
+UNFORESEEN: Final = "cannot be applied to these operands with these attributes"
+
+
+def _unforeseen(op: Op, error: Exception) -> InvalidGraphError:
+    """The last resort: a wrong call stays the caller's error, though it does not say what exactly is wrong."""
+    return InvalidGraphError(
+        f"{op.name} {UNFORESEEN}",
+        op=op.name,
+        got=f"{type(error).__name__}: {error}",
+        remedy="see what the op's documentation says of its attributes",
+    )
+
+
 # The rules' results are remembered by operands and attributes, unless these take much memory themselves.
 _SMALL: Final = 64
 
@@ -302,6 +318,8 @@ def _infer_primitive(op: Primitive, specs: Specs, attrs: Attrs, key: tuple[objec
         check_shape(spec.shape)
     except GradmeshError as error:
         raise error.at(op=op.name) from None
+    except _UNFORESEEN as error:
+        raise _unforeseen(op, error) from error
     return (spec,)
 
 
@@ -349,7 +367,12 @@ class Composite(Op):
 def _infer_composite(op: Composite, specs: Specs, attrs: Attrs, key: tuple[object, ...]) -> Specs:
     builder = Builder(specs)
     operands = [builder.value(i) for i in range(len(specs))]
-    return tuple(v.spec for v in op.build(builder, operands, dict(attrs)))
+    try:
+        return tuple(v.spec for v in op.build(builder, operands, dict(attrs)))
+    except GradmeshError:
+        raise
+    except _UNFORESEEN as error:
+        raise _unforeseen(op, error) from error
 
 
 # --- the table ------------------------------------------------------------------------------------

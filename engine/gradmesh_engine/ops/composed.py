@@ -11,7 +11,7 @@ import numpy as np
 from gradmesh_engine import dtypes
 from gradmesh_engine.builder import V, constant
 from gradmesh_engine.dtypes import BOOL, COMPLEX, FLOAT, INT
-from gradmesh_engine.errors import DTypeError, ShapeError
+from gradmesh_engine.errors import AxisError, DTypeError, ShapeError
 from gradmesh_engine.graph import TensorSpec
 from gradmesh_engine.ops.base import Attr, Composite, Factor, Primitive, Site, Specs, declare, lookup
 from gradmesh_engine.ops.numeric import NUMBER_GIVEN, absolute, by_number, complex_, conj, imag, isfinite, isnan, real
@@ -301,6 +301,8 @@ def _scan_spec(specs: Specs, dim: int) -> TensorSpec:
     (x,) = specs
     if dtypes.category(x.dtype) < FLOAT:
         raise DTypeError(f'"logcumsumexp_out_cpu" not implemented for {x.dtype.name!r}', expected="a float")
+    if not 0 <= dim < x.ndim:
+        raise AxisError(f"scan_logaddexp: no dim {dim} in {x}", expected=f"0 to {x.ndim - 1}", got=str(dim))
     return x
 
 
@@ -373,6 +375,8 @@ def _areas(operands: Sequence[V], dx: float, dim: int) -> tuple[V, float]:
         x = lookup("reshape")(x, shape=(x.shape[0],) + (1,) * (y.ndim - at - 1))
         before, after = neighbours(x, 0)
     else:
+        if x.ndim < y.ndim - at:
+            raise ShapeError("trapezoid: x has no dim that runs along y's", got=f"{x.spec} and {y.spec}")
         before, after = neighbours(x, x.ndim - (y.ndim - at))
     return (after - before) * total, 0.5
 

@@ -49,6 +49,9 @@ from gradmesh_engine.ops.numeric import real
 from gradmesh_engine.ops.pointwise import convert
 from gradmesh_engine.ops.regions import concat, narrowed
 
+Grads = "tuple[V | None, ...]"
+
+
 # --- QR -------------------------------------------------------------------------------------------
 
 _MODES = ("reduced", "complete", "r")
@@ -148,6 +151,8 @@ geqrf = declare(
 
 def _reflected(v: V, tau: V) -> tuple[V, V]:
     """V and T of H1 H2 … = I - V T V^H (the compact WY form of Schreiber and Van Loan, 1989)."""
+    if v.ndim != tau.ndim + 1 or not tau.ndim or tau.shape[-1] > min(v.shape[-2:]):
+        raise ShapeError("there is one factor for each of the first columns", got=f"{v.spec} and {tau.spec}")
     m, k = v.shape[-2], tau.shape[-1]
     v = narrowed(v, v.ndim - 1, 0, k)
     unit = tril(v, -1) + identity(v, m, k)
@@ -230,6 +235,7 @@ def _cholesky_packed_vjp(g: V, y: V, a: V, check: str, upper: bool) -> tuple[V]:
 cholesky_packed: Primitive = matrix_op(
     "cholesky_packed",
     cholesky_routine,
+    labels=("nn",),
     attrs={"check": CHECK, "upper": Attr("bool", False)},
     parts=lambda specs, check, upper: [specs[0].shape[-2:], ()],
     flops=0.4,
@@ -364,7 +370,7 @@ lu_packed: Primitive = matrix_op(
 lu_apply: Primitive = matrix_op(
     "lu_apply",
     lu_apply_routine,
-    cores=(2, 1, 2),
+    labels=("nn", "n", "nk"),
     attrs={"adjoint": Attr("bool", False, "solve with the conjugate transpose")},
     size=right_side,
     flops=2.0,
@@ -424,6 +430,7 @@ declare(
 ldl_packed = matrix_op(
     "ldl_packed",
     ldl_routine,
+    labels=("nn",),
     attrs={"hermitian": Attr("bool", False)},
     parts=lambda specs, hermitian: [specs[0].shape[-2:], (specs[0].shape[-1],), ()],
     flops=0.4,
@@ -432,7 +439,7 @@ ldl_packed = matrix_op(
 ldl_apply = matrix_op(
     "ldl_apply",
     ldl_solve_routine,
-    cores=(2, 1, 2),
+    labels=("nn", "n", "nk"),
     attrs={"hermitian": Attr("bool", False)},
     size=right_side,
     flops=2.0,

@@ -41,6 +41,9 @@ from gradmesh_engine.ops.numeric import real
 from gradmesh_engine.ops.pointwise import conjugate
 from gradmesh_engine.ops.regions import narrowed
 
+Grads = "tuple[V | None, ...]"
+
+
 # --- Hermitian matrices ---------------------------------------------------------------------------
 
 
@@ -76,6 +79,7 @@ def _eigh_packed_vjp(g: V, y: V, a: V, lower: bool, vectors: bool) -> tuple[V]:
 eigh_packed: Primitive = matrix_op(
     "eigh_packed",
     eigh_routine,
+    labels=("nn",),
     attrs={"lower": Attr("bool", True, "read the lower triangle"), **VECTORS},
     parts=eigen_parts,
     flops=9.0,
@@ -152,6 +156,7 @@ def _eig_packed_vjp(g: V, y: V, a: V, vectors: bool) -> tuple[V]:
 eig_packed: Primitive = matrix_op(
     "eig_packed",
     eig_routine,
+    labels=("nn",),
     attrs=VECTORS,
     parts=eigen_parts,
     result=dtypes.complex_of,

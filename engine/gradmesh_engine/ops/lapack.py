@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
+from itertools import groupby
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -17,7 +18,7 @@ import numpy as np
 from gradmesh_engine import dtypes
 from gradmesh_engine.builder import V
 from gradmesh_engine.dtypes import FLOAT
-from gradmesh_engine.errors import DTypeError, LinAlgError, ShapeError
+from gradmesh_engine.errors import AttributeTypeError, DTypeError, LinAlgError, OutOfRangeError, ShapeError
 from gradmesh_engine.graph import AttrValue, TensorSpec
 from gradmesh_engine.ops.base import Attr, Factor, Primitive, Site, Specs, Vjp, declare, lookup
 from gradmesh_engine.ops.layout import permute, reshape
@@ -97,7 +98,7 @@ def matrix_op(
     name: str,
     routine: Routine,
     *,
-    cores: Sequence[int] = (2,),
+    labels: Sequence[str] = ("mn",),
     attrs: Mapping[str, Attr] | None = None,
     parts: Callable[..., Sequence[Shape]] | None = None,
     result: Callable[[np.dtype], np.dtype] = lambda dtype: dtype,
@@ -109,11 +110,15 @@ def matrix_op(
 ) -> Primitive:
     """Declare a primitive over batches of matrices.
 
-    Operands have equal batch dims and then `cores[i]` dims of their own. With `parts(specs, **attrs)`,
-    the shapes of the factors, the result is packed; otherwise `size` gives its last two dims.
+    Operands have equal batch dims and then dims of their own, one for each letter of `labels[i]`; those of one
+    letter are equal, which LAPACK relies on. Matrices have one dtype, float32 to complex128.
+    With `parts(specs, **attrs)`, the shapes of the factors, the result is packed; otherwise `size` gives its
+    last two dims.
     `routine(attrs)` gives `run(*matrices, where=...)`, which takes (count, …) arrays, returns one
     per factor, and names the matrix that fails by `where(position)`. `flops` is per cubed side.
     """
+
+    cores = tuple(map(len, labels))
 
     def spec(specs: Specs, **attrs: Any) -> TensorSpec:
         batch = specs[0].shape[: specs[0].ndim - cores[0]]
@@ -124,6 +129,7 @@ def matrix_op(
                     expected=str(list(batch)),
                     got=str(list(given.shape)),
                 )
+        _check_cores(name, specs, labels)
         if parts is not None:
             core_shape: Shape = (sum(math.prod(part) for part in parts(specs, **attrs)),)
         else:
@@ -153,6 +159,45 @@ def matrix_op(
             cost=cost,
         )
     )
+
+
+def _check_cores(name: str, specs: Specs, labels: Sequence[str]) -> None:
+    """Raises ShapeError unless dims of one letter are equal, DTypeError for what LAPACK has no routines for."""
+    sizes: dict[str, int] = {}
+    for given, letters in zip(specs, labels, strict=True):
+        for letter, n in zip(letters, given.shape[given.ndim - len(letters) :], strict=True):
+            if sizes.setdefault(letter, n) != n:
+                raise ShapeError(
+                    f"{name}: operands do not fit each other, or are not square",
+                    expected=" and ".join(labels),
+                    got=" and ".join(str(list(s.shape)) for s in specs),
+                )
+        right = given.dtype == specs[0].dtype if len(letters) == 2 else not dtypes.is_complex(given.dtype)
+        if not right or (len(letters) == 2 and given.dtype.name not in _LAPACK):
+            raise DTypeError(f"{name}: not for {given.dtype.name} here", expected=", ".join(_LAPACK), got=str(given))
+
+
+_LAPACK = ("float32", "float64", "complex64", "complex128")
+
+
+def checked_pivots(pivots: np.ndarray, size: int, *, pairs: bool = False) -> np.ndarray:
+    """Pivots as integers. Raises OutOfRangeError for those that name no row: LAPACK would write there all the same.
+
+    With `pairs` they may be negative, two and two, for the blocks of an LDL factorization.
+    """
+    with np.errstate(invalid="ignore"):
+        whole = pivots.astype(np.int64)
+    rows = np.abs(whole) if pairs else whole
+    good = bool(((rows >= 1) & (rows <= size)).all())
+    if good and pairs:
+        for row in whole.reshape(-1, whole.shape[-1]) if whole.size else ():
+            lengths = [len(list(run)) for negative, run in groupby(row < 0) if negative]
+            good = good and not any(length % 2 for length in lengths)
+    if not good:
+        raise OutOfRangeError(
+            "the pivots are not those of a factorization", expected=f"rows from 1 to {size}", got=str(pivots)[:200]
+        )
+    return whole
 
 
 def unpacked(v: V, *shapes: Shape) -> list[V]:
@@ -269,7 +314,10 @@ def svd_routine(attrs: Mapping[str, Any]) -> Callable[..., Sequence[np.ndarray]]
 def qr_parts(specs: Specs, mode: str) -> Sequence[Shape]:
     """Shapes of Q and R; Q is absent in mode r."""
     m, n, k = core_sizes(specs)
-    return {"reduced": [(m, k), (k, n)], "complete": [(m, m), (m, n)], "r": [(k, n)]}[mode]
+    shapes = {"reduced": [(m, k), (k, n)], "complete": [(m, m), (m, n)], "r": [(k, n)]}
+    if mode not in shapes:
+        raise AttributeTypeError("qr has no such mode", expected=", ".join(shapes), got=mode)
+    return shapes[mode]
 
 
 def qr_routine(attrs: Mapping[str, Any]) -> Callable[..., Sequence[np.ndarray]]:
@@ -404,11 +452,12 @@ def ldl_solve_routine(attrs: Mapping[str, Any]) -> Callable[..., Sequence[np.nda
     """Solutions from LDL and pivots."""
 
     def run(ld: np.ndarray, pivots: np.ndarray, b: np.ndarray, where: Where) -> Sequence[np.ndarray]:
+        rows = checked_pivots(pivots, ld.shape[-1], pairs=True)
         x = np.empty_like(b)
         hermitian = attrs["hermitian"] and ld.dtype.kind == "c"
         (solve,) = _functions(("hetrs" if hermitian else "sytrs",), ld.dtype)
         for i in range(len(b) if b.size else 0):
-            x[i], _ = solve(ld[i], pivots[i], b[i], lower=1)
+            x[i], _ = solve(ld[i], rows[i], b[i], lower=1)
         return [x]
 
     return run
@@ -431,10 +480,11 @@ def lu_apply_routine(attrs: Mapping[str, Any]) -> Callable[..., Sequence[np.ndar
     """Solutions from LU and pivots."""
 
     def run(lu: np.ndarray, pivots: np.ndarray, b: np.ndarray, where: Where) -> Sequence[np.ndarray]:
+        rows = checked_pivots(pivots, lu.shape[-1])
         x = np.empty_like(b)
         (getrs,) = _functions(("getrs",), lu.dtype)
         for i in range(len(b) if b.size else 0):
-            x[i], _ = getrs(lu[i], pivots[i] - 1, b[i], trans=2 if attrs["adjoint"] else 0)
+            x[i], _ = getrs(lu[i], rows[i] - 1, b[i], trans=2 if attrs["adjoint"] else 0)
         return [x]
 
     return run
@@ -460,7 +510,7 @@ def _triangular_vjp(g: V, y: V, a: V, b: V, upper: bool, unit: bool) -> tuple[V,
 triangular: Primitive = matrix_op(
     "triangular",
     _triangular,
-    cores=(2, 2),
+    labels=("nn", "nk"),
     attrs={"upper": Attr("bool"), "unit": Attr("bool", False, "take the diagonal for ones")},
     size=right_side,
     vjp=_triangular_vjp,
@@ -481,6 +531,7 @@ def adjoint(a: V) -> V:
 
 def _rows(attrs: Mapping[str, Any]) -> Callable[..., Sequence[np.ndarray]]:
     def run(pivots: np.ndarray, where: Where) -> Sequence[np.ndarray]:
+        pivots = checked_pivots(pivots, attrs["size"])
         every = np.arange(len(pivots))
         rows = np.tile(np.arange(attrs["size"]), (len(pivots), 1))
         for k in range(pivots.shape[1]):
@@ -491,12 +542,18 @@ def _rows(attrs: Mapping[str, Any]) -> Callable[..., Sequence[np.ndarray]]:
     return run
 
 
+def _row_parts(specs: Specs, size: int, inverse: bool) -> Sequence[Shape]:
+    if size < specs[0].shape[-1]:
+        raise ShapeError("fewer rows than pivots", expected=f"at least {specs[0].shape[-1]}", got=str(size))
+    return [(size,)]
+
+
 pivoted_rows = matrix_op(
     "pivoted_rows",
     _rows,
-    cores=(1,),
+    labels=("p",),
     attrs={"size": Attr("int", doc="number of rows"), "inverse": Attr("bool", False, "where each row went instead")},
-    parts=lambda specs, size, inverse: [(size,)],
+    parts=_row_parts,
     result=lambda dtype: dtypes.int64,
     flops=1.0,
     doc="The row that each place holds once rows were exchanged as the pivots, counted from 1, say.",
@@ -530,6 +587,7 @@ def _expm_vjp(g: V, y: V, a: V) -> tuple[V]:
 matrix_exp: Primitive = matrix_op(
     "expm",
     _expm,
+    labels=("nn",),
     size=right_side,
     vjp=_expm_vjp,
     grad_name="LinalgMatrixExpBackward0",

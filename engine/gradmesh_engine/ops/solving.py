@@ -90,7 +90,7 @@ def _gesv_vjp(g: V, y: V, a: V, b: V, adjoint: bool, check: str) -> tuple[V, V]:
 gesv: Primitive = matrix_op(
     "gesv",
     gesv_routine,
-    cores=(2, 2),
+    labels=("nn", "nk"),
     attrs={"adjoint": Attr("bool", False, "solve with the conjugate transpose"), "check": CHECK},
     size=right_side,
     vjp=_gesv_vjp,
@@ -257,7 +257,7 @@ def _cholesky_apply_vjp(g: V, y: V, b: V, factor: V, upper: bool) -> tuple[V, V]
 cholesky_apply: Primitive = matrix_op(
     "cholesky_apply",
     cholesky_apply_routine,
-    cores=(2, 2),
+    labels=("nk", "nn"),
     attrs={"upper": Attr("bool", False)},
     size=left_side,
     vjp=_cholesky_apply_vjp,
@@ -479,7 +479,8 @@ pinv = declare(
         grad_name="LinalgPinvBackward0",
         doc="Pseudo-inverses; singular values up to max(atol, rtol * the largest) count as 0.",
         body=_pinv,
-        vjp=lambda g, y, a, atol, rtol, hermitian: (pinv_vjp(g, y, a), None, None),
+        # Tolerances with more batch dims than the matrices repeat these.
+        vjp=lambda g, y, a, atol, rtol, hermitian: (sum_to(pinv_vjp(g, y, a), a.shape), None, None),
     )
 )
 

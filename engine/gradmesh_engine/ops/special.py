@@ -332,7 +332,8 @@ def _polygamma(x: V, n: int) -> V:
         return of(x, "digamma")
     x = convert(x, dtype=_float(x))
     sign = 1.0 if n % 2 else -1.0
-    return zeta(constant(x, float(n + 1)), x) * (sign * math.gamma(n + 1))
+    factorial = math.gamma(n + 1) if n <= 170 else math.inf
+    return zeta(constant(x, float(n + 1)), x) * (sign * factorial)
 
 
 def _mvlgamma(x: V, p: int) -> V:

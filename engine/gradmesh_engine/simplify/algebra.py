@@ -117,7 +117,8 @@ def _pointwise_constants(rw: Rewriter, node: Node, operands: Sequence[V]) -> V |
     if any(number is None for number in numbers):
         return None
     op = primitive_of(node.op)
-    ins = [np.full((1,), number, v.dtype) for number, v in zip(numbers, operands, strict=True)]
+    with np.errstate(all="ignore"):
+        ins = [np.full((1,), number, v.dtype) for number, v in zip(numbers, operands, strict=True)]
     out = np.empty((1,), spec.dtype)
     site = Site(tuple(type(spec)((1,), v.dtype) for v in operands), type(spec)((1,), spec.dtype), dict(node.attrs))
     assert op.kernel is not None
