@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 GENERATED := client/gradmesh/v1
 
-.PHONY: conformance deploy-check image-check setup oracle demo test lint format types proto proto-check bench bench-peers bench-compare examples clean ci
+.PHONY: fuzz conformance deploy-check image-check setup oracle demo test lint format types proto proto-check bench bench-peers bench-compare examples clean ci
 
 setup: $(READY) ## Make the virtual environment and install everything but torch.
 
@@ -53,6 +53,12 @@ examples: $(READY) ## Every example, as CI runs them.
 
 conformance: $(READY) ## Certify two servers of our own: one that computes in process, one with workers.
 	$(BIN)/python tests/service/certify.py
+
+SECONDS ?= 60
+SEED ?= 0
+
+fuzz: $(READY) ## Generated and mutated requests for SECONDS; another SEED makes others.
+	$(BIN)/python -m tests.fuzz --seconds $(SECONDS) --seed $(SEED)
 
 deploy-check: $(READY) ## The manifests render, are valid, fit each other and the code; the Dockerfile lints.
 	$(BIN)/python -m pytest tests/deploy

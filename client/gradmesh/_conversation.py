@@ -300,10 +300,8 @@ class Conversation:
                 if upload:
                     handles = yield from self._upload(sending, endpoint, budget, moved)
                     upload = False
-                if heavy:
-                    data: bytes = yield Work(partial(_encode, message, request, sending, handles))
-                else:
-                    data = _encode(message, request, sending, handles)
+                encode = partial(_encode, message, request, sending, handles)
+                data = (yield Work(encode)) if heavy else encode()
                 moved.sent += len(data)
                 reply = yield Call(endpoint, "Compute", data, budget.left(), graph)
                 break
@@ -319,8 +317,8 @@ class Conversation:
                 with self._lock:
                     endpoint.stored.difference_update(sending.digests.values())
         moved.received += len(reply)
-        decode = pb.ComputeResponse.FromString
-        response = (yield Work(partial(decode, reply))) if len(reply) > HEAVY_BYTES else decode(reply)
+        decode = partial(pb.ComputeResponse.FromString, reply)
+        response = (yield Work(decode)) if len(reply) > HEAVY_BYTES else decode()
         return (yield from self._result(response, graph, endpoint, budget, moved))
 
     def _sort(self, request: Request, endpoint: Endpoint, budget: Budget) -> Steps[_Sending]:

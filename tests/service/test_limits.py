@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import grpc
 import numpy as np
@@ -35,6 +36,8 @@ def strict() -> Iterator[Server]:
         max_tensor_bytes=100_000,
         max_request_bytes=50_000,
         max_flops=1e6,
+        max_tensors=12,
+        max_planning_steps=2000,
         max_message_bytes=200_000,
     )
     with background(config) as server:
@@ -66,9 +69,29 @@ def picky() -> Request:
     return Request(Graph((spec(2),), (node("reduce_sum", (0,), s, dims=dims),), (1,)), (ones(spec(2)),))
 
 
+def repeated() -> Request:
+    """One value, asked for again and again."""
+    request = unary(1, 2)
+    return replace(request, graph=replace(request.graph, outputs=(1,) * 13))
+
+
+def joined() -> Request:
+    s = spec(1)
+    return Request(Graph((s,), (node("concat", (0,) * 13, spec(13), dim=0),), (1,)), (ones(s),))
+
+
+def expanding() -> Request:
+    """A few bytes that stand for a thousand operations, some of them seen again in every pass."""
+    s, means = spec(1, 1, 1000), spec(1, 1, 999)
+    return Request(Graph((s,), (node("adaptive_avg_pool1d", (0,), means, output_size=(999,)),), (1,)), (ones(s),))
+
+
 PASSED: dict[str, tuple[Request, type[GradmeshError], str, str]] = {
     "nodes": (unary(21, 2), GraphTooLargeError, "at most 20 nodes", "21 nodes"),
     "attribute": (picky(), GraphTooLargeError, "at most 64 bytes", " bytes"),
+    "results": (repeated(), LimitError, "at most 12", "13"),
+    "operands": (joined(), LimitError, "at most 12", "13"),
+    "planning": (expanding(), GraphTooLargeError, "at most 2000, one for each primitive operation", "more"),
     "rank of an input": (unary(1, 1, 1, 1, 1), LimitError, "at most 3", "4"),
     "elements of an input": (unary(1, 10_001), LimitError, "at most 10000", "10001"),
     "elements in between": (expanded(), LimitError, "at most 10000", "10100"),
@@ -87,7 +110,7 @@ def test_a_limit_is_named_with_the_figure(strict: Server, case: str) -> None:
         after = session.info()
     error = caught.value
     assert type(error) is cls, error
-    assert error.expected == expected
+    assert error.expected.startswith(expected)
     assert got in error.got
     assert error.remedy
     assert error.retry_after_seconds == 0  # The same again would fare the same.

@@ -15,7 +15,7 @@ from gradmesh._functions.convert import complex, conj
 from gradmesh._functions.layout import matrix_transpose
 from gradmesh._functions.new import new_empty, new_zeros
 from gradmesh_engine import dtypes
-from gradmesh_engine.errors import AttributeTypeError, ShapeError
+from gradmesh_engine.errors import AttributeTypeError
 
 if TYPE_CHECKING:
     from gradmesh._tensor import Tensor
@@ -41,18 +41,6 @@ __all__ = [
 def adjoint(input: Tensor) -> Tensor:
     """The last two dims exchanged, and conjugated. Example: `gm.adjoint(gm.ones(2, 3)).shape` is (3, 2)."""
     return conj(matrix_transpose(input))
-
-
-def sides(function: str, A: Tensor) -> tuple[int, int]:
-    """Rows and columns of matrices. Raises ShapeError."""
-    if A.ndim < 2:
-        raise ShapeError(
-            f"{function}: The input tensor A must have at least 2 dimensions.",
-            op=function,
-            expected="a matrix, or a batch of them",
-            got=str(list(A.shape)),
-        )
-    return A.shape[-2], A.shape[-1]
 
 
 def _lower(function: str, uplo: str) -> bool:
@@ -129,7 +117,7 @@ def svd(input: Tensor, some: bool = True, compute_uv: bool = True) -> return_typ
     Example: `gm.svd(gm.eye(2)).S` is `tensor([1., 1.])`.
     """
     if not compute_uv:
-        m, n = sides("svd", input)
+        m, n = input.shape[-2:]
         lead = tuple(input.shape[:-2])
         return return_types.svd(new_zeros(input, (*lead, m, m)), linalg_svdvals(input), new_zeros(input, (*lead, n, n)))
     u, s, vh = many("linalg_svd", input, full=not some)
@@ -170,8 +158,7 @@ def svd_lowrank(
     from gradmesh._functions.layout import broadcast_to
     from gradmesh._functions.linalg import matmul
 
-    rows, columns = sides("svd_lowrank", A)
-    wide = rows < columns
+    wide = A.shape[-2] < A.shape[-1]
     if M is not None:
         M = broadcast_to(M, tuple(A.shape))
     if wide:
@@ -192,7 +179,7 @@ def pca_lowrank(A: Tensor, q: int | None = None, center: bool = True, niter: int
     """
     from gradmesh._functions.reduce import mean
 
-    m, n = sides("pca_lowrank", A)
+    m, n = A.shape[-2:]
     if q is None:
         q = min(6, m, n)
     elif not 0 <= q <= min(m, n):
@@ -355,8 +342,7 @@ def lu_unpack(
     Example: `gm.lu_unpack(*gm.linalg.lu_factor(gm.eye(2))).L` is the identity.
     """
     lower, upper = many("lu_unpack", LU_data) if unpack_data else (new_empty(LU_data, (0,)), new_empty(LU_data, (0,)))
-    rows, _ = sides("lu_unpack", LU_data)
-    permutation = _permutation(LU_pivots, rows, LU_data) if unpack_pivots else new_empty(LU_data, (0,))
+    permutation = _permutation(LU_pivots, LU_data.shape[-2], LU_data) if unpack_pivots else new_empty(LU_data, (0,))
     return return_types.lu_unpack(permutation, lower, upper)
 
 

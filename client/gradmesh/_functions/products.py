@@ -16,7 +16,7 @@ from gradmesh._functions.reduce import sum
 from gradmesh._functions.select import index_select, stack
 from gradmesh._functions.unary import sqrt
 from gradmesh_engine import dtypes
-from gradmesh_engine.errors import AttributeTypeError, DTypeError, ShapeError
+from gradmesh_engine.errors import AxisError, DTypeError, ShapeError
 
 if TYPE_CHECKING:
     from gradmesh._tensor import Tensor
@@ -141,7 +141,7 @@ def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> T
     if input.ndim != 1:
         raise ShapeError(f"Expect a 1D vector, but got shape {list(input.shape)}", op="combinations")
     if r < 0:
-        raise AttributeTypeError(f"Expect a non-negative number, but got {r}", op="combinations", got=str(r))
+        raise AxisError(f"Expect a non-negative number, but got {r}", op="combinations", got=str(r))
     if r == 0:
         return input.new_empty((0,))
     choose = itertools.combinations_with_replacement if with_replacement else itertools.combinations
@@ -185,12 +185,13 @@ def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str = "use_mm_fo
     Example: `gm.cdist(gm.zeros(1, 2), gm.tensor([[3., 4.]]))` is `tensor([[5.]])`.
     """
     if compute_mode not in _MODES:
-        raise AttributeTypeError(
+        raise DTypeError(
             f"{compute_mode} is not a valid value for compute_mode", op="cdist", expected=", ".join(_MODES)
         )
     few = _MODES[compute_mode]
-    rows = max(x1.shape[-2:-1] + x2.shape[-2:-1], default=0)
-    return one("cdist", x1, x2, p=float(p), by_products=p == 2 and few is not None and rows > few)
+    products = few is not None and p == 2 and x1.ndim > 1 and x2.ndim > 1
+    products = products and few is not None and max(x1.shape[-2], x2.shape[-2]) > few
+    return one("cdist", x1, x2, p=float(p), by_products=products)
 
 
 def dist(input: Tensor, other: Tensor, p: float = 2) -> Tensor:

@@ -16,7 +16,7 @@ import numpy as np
 from gradmesh import _creation, _dtype, _tensor, return_types
 from gradmesh._functions._common import Dims, cast, dim_of, ints, many, maybe_cast, one, scalar, spec
 from gradmesh._functions.convert import conj
-from gradmesh._functions.factor import linalg_eigvalsh, linalg_svdvals, sides
+from gradmesh._functions.factor import linalg_eigvalsh, linalg_svdvals
 from gradmesh._functions.layout import flatten, permute, reshape, squeeze, unsqueeze
 from gradmesh._functions.linalg import matmul, mm
 from gradmesh._functions.products import vdot
@@ -118,21 +118,13 @@ def linalg_tensorsolve(A: Tensor, B: Tensor, dims: Sequence[int] | None = None) 
 
 
 def _eps(tensor: Tensor) -> float:
-    dtype = spec(tensor).dtype
-    if dtypes.category(dtype) < dtypes.FLOAT or dtypes.is_half(dtype):
-        raise DTypeError(
-            f"linalg: Expected a floating point or complex tensor as input. Got {dtype.name}",
-            expected="float32, float64, complex64 or complex128",
-            got=dtype.name,
-            remedy="cast the operand",
-        )
-    return float(np.finfo(dtype).eps)
+    return float(np.finfo(spec(tensor).dtype).eps)
 
 
 def _tolerances(A: Tensor, atol: Tensor | float | None, rtol: Tensor | float | None) -> tuple[Tensor, Tensor]:
     """Both as tensors; without an absolute one the relative one is the dtype's rounding times the larger side."""
     real = dtypes.real_of(spec(A).dtype)
-    default = _eps(A) * max(sides("linalg.pinv", A))
+    default = _eps(A) * max(A.shape[-2:])
 
     def lifted(value: Tensor | float) -> Tensor:
         return cast(value, real) if isinstance(value, _tensor.Tensor) else scalar(value, real)
@@ -202,7 +194,7 @@ def linalg_lstsq(
         raise AttributeTypeError(
             f"torch.linalg.lstsq: parameter `driver` should be one of {_DRIVERS}", expected=str(_DRIVERS), got=name
         )
-    m, n = sides("linalg.lstsq", A)
+    m, n = A.shape[-2:]
     real = dtypes.real_of(spec(A).dtype)
     bound = scalar(_eps(A) * max(m, n) if rcond is None else rcond, real)
     has_residuals = m > n and name != "gelsy"
