@@ -176,6 +176,7 @@ from gradmesh._options import TLS, Keepalive, Retry, Timeout
 from gradmesh._stats import ClientStats, stats
 from gradmesh._tensor import Tensor
 from gradmesh import autograd, func, masked, nn, optim, utils
+from gradmesh._limits import finfo, iinfo
 from gradmesh._vmap import vmap
 from gradmesh._serialization import load, save
 from gradmesh import signal, special
@@ -256,6 +257,7 @@ __all__ = [
     "float",
     "float16",
     "float32",
+    "finfo",
     "float64",
     "from_numpy",
     "full",
@@ -269,6 +271,7 @@ __all__ = [
     "inf",
     "inference_mode",
     "initial_seed",
+    "iinfo",
     "int",
     "int16",
     "int32",

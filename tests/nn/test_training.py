@@ -25,7 +25,7 @@ OPTIMIZERS = {
 
 
 @pytest.mark.oracle
-@pytest.mark.parametrize("dtype", ["float64"])
+@pytest.mark.parametrize("dtype", ["float64", "complex128"])
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_trajectory_is_pytorchs(name: str, dtype: str) -> None:
     torch = pytest.importorskip("torch")
