@@ -214,8 +214,8 @@ _RULES: Final[dict[str, Rule]] = {
     # The windowed dims are the last ones, and so are those of matrices.
     **dict.fromkeys(
         "fold_windows window_fill window_max window_max_pick window_max_spread window_sum windows cholesky_apply "
-        "cholesky_packed eig_packed eigh_packed expm geqrf_packed ldl_apply ldl_packed lu_apply lu_packed pivoted_rows "
-        "qr_packed svd_packed triangular".split(),
+        "cholesky_packed eig_packed eigh_packed expm geqrf_packed gesv ldl_apply ldl_packed lu_apply lu_packed "
+        "pivoted_rows qr_packed svd_packed triangular".split(),
         _alike,
     ),
     "contract": _contract,

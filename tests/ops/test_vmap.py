@@ -17,7 +17,7 @@ from tests.ops.table import SAMPLES
 SIZE = 3
 
 # Primitives that are applied to each example: a rule for them would be worth having.
-EACH = {"isin", "multinomial", "searchsorted", "tag"}
+EACH = {"ctc_alignment", "ctc_use", "isin", "multinomial", "searchsorted", "tag"}
 
 # Enough of each row: which other shapes it has matters to other tests.
 FEW = [pair for pair in SAMPLES if pair.values[1] in pair.values[0].samples[:3]]

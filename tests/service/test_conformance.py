@@ -208,7 +208,8 @@ def test_they_cover_what_they_should() -> None:
 
 # What no request brings about by itself.
 ELSEWHERE = {
-    "AutogradError", "CancelledError", "DeadlineError", "InternalError", "UnavailableError",  # of clients and time
+    "AutogradError", "GradcheckError", "CancelledError", "DeadlineError",  # of clients and time
+    "InternalError", "UnavailableError",
     "NotFoundError", "LimitError", "GraphTooLargeError", "MemoryLimitError", "OverloadedError",  # of limits
     "UnauthenticatedError", "PermissionDeniedError",  # of configuration
 }  # fmt: skip
