@@ -125,7 +125,7 @@ def _matmul_name(specs: Specs, attrs: Mapping[str, AttrValue]) -> str:
     if attrs.get("turned"):
         a, b = specs
         # Turned back, it is copied where that makes a difference.
-        moves = a.shape[-2] > 1 and b.shape[-1] > 1 and all(b.shape[:-2])
+        moves = a.ndim > 1 and a.shape[-2] > 1 and b.shape[-1] > 1 and all(b.shape[:-2])
         return "CloneBackward0" if moves else "TransposeBackward0"
     return {(1, 1): "DotBackward0", (2, 1): "MvBackward0", (1, 2): "SqueezeBackward4", (2, 2): "MmBackward0"}.get(
         (specs[0].ndim, specs[1].ndim), "UnsafeViewBackward0"
