@@ -170,6 +170,19 @@ def from_numpy(ndarray: np.ndarray) -> Tensor:
     return _trace.constant(_array_of(ndarray, None))
 
 
+def from_dlpack(ext_tensor: Any) -> Tensor:
+    """A tensor with a copy of the content of another library's array in CPU memory, of its dtype.
+
+    Raises AttributeTypeError for what does not speak DLPack, BufferError for what lies elsewhere.
+
+    Example: `gm.from_dlpack(np.ones(2))` is `tensor([1., 1.], dtype=torch.float64)`.
+    """
+    if not hasattr(ext_tensor, "__dlpack__"):
+        name = type(ext_tensor).__name__
+        raise AttributeTypeError(f"{name} does not speak DLPack", expected="an object with __dlpack__", got=name)
+    return from_numpy(np.from_dlpack(ext_tensor))
+
+
 # --- constants ------------------------------------------------------------------------------------
 
 

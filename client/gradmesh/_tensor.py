@@ -319,6 +319,29 @@ class Tensor(TensorMethods):
             return array.astype(dtype)
         return array.copy() if copy else array
 
+    def __dlpack__(
+        self,
+        *,
+        stream: object = None,
+        max_version: tuple[int, int] | None = None,
+        dl_device: tuple[int, int] | None = None,
+        copy: bool | None = None,
+    ) -> Any:
+        """The content as a DLPack capsule; evaluates. Shared where the taker promises not to write, else a copy.
+
+        Raises BufferError for a tensor that requires grad, and for dtypes DLPack has no word for.
+        """
+        if self.requires_grad:
+            raise BufferError("Can't export tensors that require gradient, use tensor.detach()")
+        array = self._content()
+        if copy or max_version is None or max_version < (1, 0):  # Older versions cannot say "do not write".
+            array = array.copy()
+        return array.__dlpack__(stream=None, max_version=max_version, dl_device=dl_device)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        """The CPU's memory, as DLPack numbers it."""
+        return 1, 0
+
     def item(self) -> Any:
         """The only element as a Python number; evaluates. Raises ShapeError for more or fewer elements."""
         size = self._value.spec.size
