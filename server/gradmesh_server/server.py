@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc  # type: ignore[import-untyped]
@@ -28,6 +29,7 @@ from gradmesh_server.coordinator import Coordinator
 from gradmesh_server.gate import Gate
 from gradmesh_server.http import Watch
 from gradmesh_server.metrics import Readings
+from gradmesh_server.parsing import Parsing
 from gradmesh_server.probes import Probes
 from gradmesh_server.service import BlobServicer, GradientServicer, Reflection
 from gradmesh_server.telemetry import Telemetry
@@ -167,13 +169,14 @@ class Server:
                 ("grpc.max_concurrent_streams", 1024 + 2 * (config.max_running + config.max_waiting)),
             ],
         )
+        parsing: Any = Parsing(server)
         pb_grpc.add_GradientServiceServicer_to_server(
             GradientServicer(
                 config, self._coordinator, self._blobs, self._admission, self._backend, self._authenticator
             ),
-            server,
+            parsing,
         )
-        blob_grpc.add_BlobServiceServicer_to_server(self._blob_servicer, server)
+        blob_grpc.add_BlobServiceServicer_to_server(self._blob_servicer, parsing)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         names = (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection_pb2_grpc.add_ServerReflectionServicer_to_server(Reflection(self._authenticator, names), server)

@@ -66,11 +66,18 @@ def _call(channel: grpc.Channel, c: Call) -> str:
     except grpc.RpcError as failure:
         status: str = failure.code().name
         error = decode_error(failure, "the server")
-        if status == "UNKNOWN" and not _is_message(c):
-            return MALFORMED  # gRPC's own answer, given before our code is reached.
         if status in ("INTERNAL", "UNKNOWN", "DEADLINE_EXCEEDED") or type(error) is GradmeshError:
             raise Fault(f"{c.method}: {status}: {failure.details()}") from None
+        if not _is_message(c):
+            # Of an upload, the parts before it may be refused first.
+            if c.method != "Upload" and not error.message.startswith("the message is not a "):
+                raise Fault(
+                    f"{c.method}: what is no message was taken for one: {status}: {failure.details()}"
+                ) from None
+            return MALFORMED
         return status
+    if not _is_message(c) and c.method != "Upload":  # A tensor that is there already is not read.
+        raise Fault(f"{c.method}: what is no message was answered")
     return "OK"
 
 

@@ -160,10 +160,24 @@ def test_compute(gradients: pb_grpc.GradientServiceStub, name: str) -> None:
     assert error.message
 
 
-def test_malformed_bytes(channel: grpc.Channel) -> None:
-    call = channel.unary_unary("/gradmesh.v1.GradientService/Compute")
-    with pytest.raises(grpc.RpcError):
-        call(b"\xff\xff\xff", timeout=30)
+GARBAGE: dict[str, str] = {
+    "GradientService/Compute": "ComputeRequest",
+    "GradientService/Explain": "ExplainRequest",
+    "GradientService/ListOps": "ListOpsRequest",
+    "BlobService/FindMissing": "FindMissingRequest",
+    "BlobService/Upload": "UploadRequest",
+    "BlobService/Download": "DownloadRequest",
+}
+
+
+@pytest.mark.parametrize("path", GARBAGE)
+def test_no_message(channel: grpc.Channel, path: str) -> None:
+    """For a client a unary call is a stream of one message each way."""
+    call = channel.stream_stream(f"/gradmesh.v1.{path}")
+    error = error_of(lambda: list(call(iter([b"\xff\xff\xff"]), timeout=30)))
+    assert type(error) is InvalidRequestError
+    assert error.message == f"the message is not a gradmesh.v1.{GARBAGE[path]}"
+    assert error.got.startswith("3 bytes") and "contract" in error.remedy
 
 
 # --- uploads --------------------------------------------------------------------------------------

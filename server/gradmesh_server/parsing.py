@@ -1,0 +1,94 @@
+"""Requests that are no messages of the contract: an error of ours, where gRPC itself would say UNKNOWN."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import Any, Final
+
+import grpc
+from google.protobuf import descriptor_pool
+from google.protobuf.message import DecodeError
+
+from gradmesh_engine.errors import InvalidRequestError
+from gradmesh_server.service import abort
+
+
+class _Malformed:
+    """Stands for a message that could not be parsed until the handler is there, which can end the call properly."""
+
+    def __init__(self, error: InvalidRequestError, size: int) -> None:
+        self.error: Final = error
+        self._size = size
+
+    def ByteSize(self) -> int:
+        """As of a message, for those who count what comes in."""
+        return self._size
+
+
+class Parsing:
+    """Where servicers are registered in place of the server, so that it gets handlers that bear any bytes. Final."""
+
+    def __init__(self, server: grpc.aio.Server) -> None:
+        self._server = server
+
+    def add_generic_rpc_handlers(self, handlers: Sequence[grpc.GenericRpcHandler]) -> None:
+        """Nothing: the same handlers are registered by their names too."""
+
+    def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Any]) -> None:
+        """Register the methods of a service."""
+        methods = descriptor_pool.Default().FindServiceByName(service).methods_by_name
+        ours = {name: _parsing(handler, methods[name].input_type.full_name) for name, handler in handlers.items()}
+        self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, ours),))
+        self._server.add_registered_method_handlers(service, ours)
+
+
+def _parsing(handler: Any, message: str) -> Any:
+    """A handler that does what `handler` does, and ends calls whose request is not what `message` names."""
+    parse = handler.request_deserializer
+
+    def parse_part(content: bytes) -> Any:
+        try:
+            return parse(content)
+        except DecodeError:
+            raise _no_message(message, content) from None
+
+    def parse_whole(content: bytes) -> Any:
+        try:
+            return parse(content)
+        except DecodeError:
+            return _Malformed(_no_message(message, content), len(content))
+
+    if handler.request_streaming:
+        # Parsed where the servicer reads it, which bears any error of ours.
+        return handler._replace(request_deserializer=parse_part)
+    if handler.response_streaming:
+        return handler._replace(request_deserializer=parse_whole, unary_stream=_stream(handler.unary_stream))
+    return handler._replace(request_deserializer=parse_whole, unary_unary=_unary(handler.unary_unary))
+
+
+def _no_message(message: str, content: bytes) -> InvalidRequestError:
+    return InvalidRequestError(
+        f"the message is not a {message}",
+        expected=f"a {message} in protobuf's encoding",
+        got=f"{len(content)} bytes that cannot be parsed",
+        remedy="send messages made by code generated from the contract in proto/gradmesh/v1",
+    )
+
+
+def _unary(serve: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    async def unary(request: Any, context: Any) -> Any:
+        if type(request) is _Malformed:
+            await abort(context, request.error)
+        return await serve(request, context)
+
+    return unary
+
+
+def _stream(serve: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    async def stream(request: Any, context: Any) -> AsyncIterator[Any]:
+        if type(request) is _Malformed:
+            await abort(context, request.error)
+        async for part in serve(request, context):
+            yield part
+
+    return stream
