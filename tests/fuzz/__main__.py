@@ -68,10 +68,14 @@ class Fuzzer:
         self.target = Target()
         self.tried = 0
 
-    def run(self, case: Case) -> None:
-        """Raises Fault."""
+    def note(self, case: Case) -> None:
+        """Write down what is tried now."""
         text = to_text(case).encode()
         self._at_hand[: len(text) + 1] = text + b"\0"
+
+    def run(self, case: Case) -> None:
+        """Raises Fault."""
+        self.note(case)
         faulthandler.dump_traceback_later(HANG_SECONDS, exit=True)
         try:
             self._said.trace = None
@@ -167,7 +171,7 @@ def _child(arguments: argparse.Namespace) -> int:
             _hypothesis(fuzzer, start, seconds * _SHARES["hypothesis"])
             from tests.fuzz.wire import over_the_wire
 
-            over_the_wire(start, seconds * _SHARES["wire"])
+            over_the_wire(start, seconds * _SHARES["wire"], fuzzer.note)
             print("outcomes:", dict(fuzzer.target.outcomes.most_common()))
         except Fault as fault:
             print(f"FAULT: {fault}", flush=True)
@@ -184,8 +188,7 @@ def _make_small(fuzzer: Fuzzer) -> None:
     way = fuzzer.signature(case)
     if way is not None:
         case = minimised(case, lambda smaller: fuzzer.signature(smaller) == way)
-    text = to_text(case).encode()
-    fuzzer._at_hand[: len(text) + 1] = text + b"\0"
+    fuzzer.note(case)
 
 
 def _text(at_hand: mmap.mmap | bytes) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from random import Random
 
@@ -16,7 +17,7 @@ from gradmesh.v1 import gradient_service_pb2 as pb
 from gradmesh.v1 import gradient_service_pb2_grpc as pb_grpc
 from gradmesh_engine.errors import GradmeshError
 from gradmesh_server.server import Server, background
-from tests.fuzz.case import Call
+from tests.fuzz.case import Call, Case
 from tests.fuzz.corpus import seeds
 from tests.fuzz.generate import generated
 from tests.fuzz.mutate import mangled, mutated
@@ -32,8 +33,8 @@ _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _SETTINGS = bytes(3) + b"\x04" + bytes(5)
 
 
-def over_the_wire(start: int, seconds: float) -> None:
-    """Raises Fault."""
+def over_the_wire(start: int, seconds: float, note: Callable[[Case], None]) -> None:
+    """Each case is noted before it is sent. Raises Fault."""
     outcomes: Counter[str] = Counter()
     with background(replace(TIGHT, handle_ttl_seconds=1.0, upload_idle_seconds=1.0)) as server:
         with grpc.insecure_channel(server.address) as channel:
@@ -46,6 +47,7 @@ def over_the_wire(start: int, seconds: float) -> None:
                     outcomes["garbage"] += 1
                     continue
                 case = generated(rng) if rng.random() < 0.5 else mutated(rng, rng.choice(seeds()))
+                note(case)
                 for c in case:
                     outcomes[_call(channel, c)] += 1
             _nothing_left(channel)

@@ -36,7 +36,19 @@ def activation(op: str, *more: dict[str, Any], specials: bool = True, alone: str
 ACTIVATIONS: tuple[Row, ...] = (
     activation("relu", dtypes=(*FLOATS, *INTS)),
     activation("leaky_relu", {"negative_slope": 0.3}),
-    activation("hardtanh", {"min_val": -0.5, "max_val": 3.0}),
+    activation(
+        "hardtanh",
+        {"min_val": -0.5, "max_val": 3.0},
+        errors=tuple(
+            Bad(S(L([1, 0], dtype), min_val=low, max_val=high), DTypeError)
+            for dtype, low, high in (
+                ("uint8", -1.0, 1.0),
+                ("int8", 0.0, 300.0),
+                ("int64", -INF, 1.0),
+                ("int32", 0.0, NAN),
+            )
+        ),
+    ),
     activation("elu", {"alpha": 0.7}),
     activation("selu"),
     activation("celu", {"alpha": 0.5}),

@@ -133,6 +133,7 @@ ROWS: tuple[Row, ...] = (
         S(U(4, 5, 6), k=2, dim=1, largest=False),
         S(U(7), k=0),
         S(T(), k=1),
+        S(T(), k=0),
         dtypes=REAL,
         specials=(S(L([[1.0, NAN, 3.0, 2.0, 0.0]]), k=2), S(L([[1.0, NAN, 3.0, 2.0, 0.0]]), k=2, largest=False)),
         errors=(Bad(S(T(3), k=4), ShapeError), Bad(S(T(3, 4), k=1, dim=2), AxisError)),

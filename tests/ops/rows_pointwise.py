@@ -195,6 +195,10 @@ ROWS: tuple[Row, ...] = (
         ref=lambda t, x, exponent: t.pow(x, exponent),
         dtypes=(*FLOATS, *COMPLEX, *INTS),
         specials=tuple(S(EDGES, exponent=e) for e in (0, 1, 2, 3, 0.5, -1, -2, 2.5)),
+        errors=(
+            Bad(S(L([2, 1], "uint8"), exponent=256), DTypeError),
+            Bad(S(L([2, 1], "int8"), exponent=-1), DTypeError),
+        ),
     ),
     # --- three and more ---------------------------------------------------------------------------
     row(

@@ -17,6 +17,7 @@ from gradmesh_engine.ops.pointwise import (
     REAL,
     REAL_NUMBER,
     Run,
+    check_held,
     convert,
     detach,
     floating,
@@ -154,6 +155,11 @@ def _hardtanh_kernel(site: Site) -> Run:
     return run
 
 
+def _hardtanh_check(attrs: Mapping[str, Any], dtype: np.dtype) -> None:
+    for limit in ("min_val", "max_val"):
+        check_held(attrs[limit], dtype)
+
+
 def _hardtanh_vjp(g: V, y: V, x: V, min_val: float, max_val: float) -> tuple[V]:
     return (keep(g, logical_and(gt(x, constant(x, min_val)), lt(x, constant(x, max_val)))),)
 
@@ -165,6 +171,7 @@ hardtanh = pointwise(
     attrs={"min_val": Attr("float", -1.0), "max_val": Attr("float", 1.0)},
     cost=2.0,
     vjp=_hardtanh_vjp,
+    check=_hardtanh_check,
     doc="x limited to [min_val, max_val]; at a limit the gradient is 0.",
 )
 

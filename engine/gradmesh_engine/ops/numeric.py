@@ -19,6 +19,7 @@ from gradmesh_engine.ops.pointwise import (
     REAL,
     REAL_NUMBER,
     Run,
+    check_held,
     conjugate,
     convert,
     flat,
@@ -297,6 +298,7 @@ def _pow_scalar_spec(specs: Specs, exponent: AttrValue) -> TensorSpec:
             got=str(exponent),
             remedy="cast the operand to a float",
         )
+    check_held(exponent, dtype)
     return TensorSpec(specs[0].shape, dtype)
 
 

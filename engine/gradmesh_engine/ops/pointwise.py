@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -93,6 +94,21 @@ NUMBER = of_category(INT, FLOAT, COMPLEX)
 REAL_NUMBER = of_category(INT, FLOAT)
 INTEGRAL = of_category(BOOL, INT)
 
+
+def check_held(value: Any, dtype: np.dtype) -> None:
+    """Raises DTypeError unless `dtype` holds `value` without its fraction: a kernel's numbers do not wrap around."""
+    if dtypes.category(dtype) != INT or isinstance(value, complex):
+        return
+    limits = np.iinfo(dtype)
+    if not limits.min <= (math.trunc(value) if math.isfinite(value) else math.inf) <= limits.max:
+        raise DTypeError(
+            f"value {value} cannot be converted to type {dtype.name} without overflow",
+            expected=f"{limits.min} to {limits.max}",
+            got=str(value),
+            remedy="cast the operand to a wider dtype",
+        )
+
+
 # --- pieces of derivatives ------------------------------------------------------------------------
 
 
@@ -172,24 +188,24 @@ def pointwise(
     inplace: bool = True,
     grad_name: GradName = "",
     doc: str = "",
-    check: Callable[[Mapping[str, AttrValue]], object] | None = None,
+    check: Callable[[Mapping[str, AttrValue], np.dtype], object] | None = None,
 ) -> Primitive:
     """Declare a pointwise primitive.
 
     Operands are promoted together (torch.result_type), then `compute` gives the dtype they are
     converted to and `result` the dtype of the outcome. `cost` is in adds per element. `inplace` is
     false for kernels of several passes that read an operand after the first write. `check` raises
-    for attributes that mean nothing.
+    for attributes that mean nothing to operands of their common dtype.
     """
 
     def spec(specs: Specs, **given: AttrValue) -> TensorSpec:
-        if check is not None:
-            check(given)
         common = meet(specs)
         if not allowed(common):
             raise DTypeError(
                 f'"{name}" not implemented for {common.name!r}', op=name, got=common.name, remedy="cast the operand"
             )
+        if check is not None:
+            check(given, common)
         return TensorSpec(broadcast_shapes([s.shape for s in specs]), result(compute(common)))
 
     def prepare(operands: Sequence[V], _: Mapping[str, AttrValue]) -> Sequence[V]:

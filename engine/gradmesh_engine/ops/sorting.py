@@ -206,9 +206,9 @@ def _topk(x: V, k: int, dim: int, largest: bool, sorted: bool) -> tuple[V, V]:
     size = lanes.shape[at]
     if not 0 <= k <= size:
         raise ShapeError("selected index k out of range", expected=f"0 to {size}", got=str(k))
+    if not x.ndim:  # PyTorch gives the one element for k = 0 too.
+        return x, reshaped(order(lanes, dim=at, count=1))
     places = order(lanes, dim=at, descending=largest, count=k)
-    if not x.ndim and k == 1:
-        return x, reshaped(places)
     return _picked(lanes, places, at), places
 
 

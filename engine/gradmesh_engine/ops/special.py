@@ -189,7 +189,7 @@ special = pointwise(
     cost=40.0,
     inplace=False,
     vjp=_slopes(FUNCTIONS),
-    check=lambda attrs: _chosen(FUNCTIONS, attrs["function"]),
+    check=lambda attrs, dtype: _chosen(FUNCTIONS, attrs["function"]),
     doc="A special function of one operand.",
 )
 
@@ -247,7 +247,7 @@ special_pair = pointwise(
     cost=60.0,
     inplace=False,
     vjp=_slopes(PAIRS),
-    check=lambda attrs: _chosen(PAIRS, attrs["function"]),
+    check=lambda attrs, dtype: _chosen(PAIRS, attrs["function"]),
     doc="A special function of two operands.",
 )
 
@@ -496,7 +496,7 @@ polynomial = pointwise(
     attrs={"family": Attr("str", doc="its name")},
     cost=60.0,
     inplace=False,
-    check=lambda attrs: _family(attrs["family"]),
+    check=lambda attrs, dtype: _family(attrs["family"]),
     doc="The orthogonal polynomial of a family at x, of order n: the second operand, truncated; 0 for negative orders.",
 )
 
