@@ -233,7 +233,7 @@ def run_hooks(hooks: Mapping[int, Callable[[Any], Any]], cotangent: Value, creat
                 )
             if changed.spec.shape != cotangent.spec.shape:
                 raise AutogradError(
-                    "hook has changed the size of value",
+                    f"hook '{getattr(hook, '__name__', '<unknown>')}' has changed the size of value",
                     expected=str(cotangent.spec),
                     got=str(changed.spec),
                     source=user_line(),

@@ -113,3 +113,14 @@ def retain_grad(tensor: Tensor) -> None:
     if not isinstance(node, Leaf):
         node_hooks(node).retain[index] = weakref.ref(tensor)
         tensor._leaf().retains = True
+
+
+def move_retained(tensor: Tensor, edge: tuple[Made | Leaf, int]) -> None:
+    """Keep the gradient of what `tensor` holds after a write, no more that of `edge`, behind what it held before."""
+    from gradmesh._grad_fn import edge_of
+
+    value = tensor.value
+    node, index = edge
+    if value.requires_grad and edge_of(value) != edge and not isinstance(node, Leaf):
+        node_hooks(node).retain.pop(index, None)
+        retain_grad(tensor)

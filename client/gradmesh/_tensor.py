@@ -424,9 +424,9 @@ class Tensor(TensorMethods):
         )
 
     def __format__(self, spec: str) -> str:
-        if spec and self._value.spec.size == 1 and not self._value.spec.shape:
+        if type(self) is Tensor and not self._value.spec.shape:
             return format(self.item(), spec)
-        return object.__format__(self, spec) if spec else repr(self)
+        return object.__format__(self, spec)
 
     # --- indexing -----------------------------------------------------------------------------------
 

@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from gradmesh import _tensor
-from gradmesh._grad_fn import CopySlices
+from gradmesh._grad_fn import CopySlices, edge_of
+from gradmesh._hooks import move_retained
 from gradmesh._leaf import Edge, Leaf
 from gradmesh._modes import STATE
 from gradmesh._steps import VIEW_OPS, Step, overlaps, written_back
@@ -347,6 +348,11 @@ def write(target: Tensor, value: Value) -> None:
     """Make `value`, of the spec of `target`, its content and that of what shares it."""
     store = store_of(target)
     family, storage, own = store.family, store.storage, store.own
+    retaining = [
+        (tensor, edge_of(tensor.value))
+        for tensor in (target, store.base)
+        if tensor is not None and tensor._meta is not None and tensor._meta.retains
+    ]
     first = family.sync()
     if STATE.grad and any([step.index >= 0 for step in own]) and (first.requires_grad or value.requires_grad):
         raise AutogradError(
@@ -379,6 +385,9 @@ def write(target: Tensor, value: Value) -> None:
     elif not fresh.requires_grad and not value.requires_grad:
         store.adopt(target, value)
     STATE.live.append(weakref.ref(target))
+    for tensor, edge in retaining:
+        # The gradient that is kept is that of the present content.
+        move_retained(tensor, edge)
 
 
 def _stored(storage: Storage, family: Family, value: Value) -> Value:

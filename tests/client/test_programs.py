@@ -12,9 +12,13 @@ import gradmesh
 from tests.client import (
     programs_autograd,
     programs_checks,
+    programs_derivatives,
     programs_func,
     programs_functions,
+    programs_layers,
     programs_modules,
+    programs_numerics,
+    programs_printing,
     programs_tensors,
     programs_training,
 )
@@ -22,9 +26,13 @@ from tests.client import (
 FAMILIES = (
     programs_autograd,
     programs_checks,
+    programs_derivatives,
     programs_func,
     programs_functions,
+    programs_layers,
     programs_modules,
+    programs_numerics,
+    programs_printing,
     programs_tensors,
     programs_training,
 )

@@ -1,0 +1,404 @@
+"""Programs about kinks, kept gradients and misuse, each with what PyTorch 2.13 prints for it; see test_programs.py.
+
+`torch` names the library under test and `fails(call, n)` prints the first n characters of the error a
+call raises. Addresses are left out.
+"""
+
+PROGRAMS: dict[str, tuple[str, str]] = {}
+
+
+def program(name: str, code: str, printed: str) -> None:
+    PROGRAMS[name] = code.strip("\n") + "\n", printed.lstrip("\n")
+
+
+program(
+    "kinks",
+    """
+def at(f, *points):
+    x = torch.tensor(points, requires_grad=True)
+    f(x).sum().backward()
+    print(x.grad)
+at(torch.relu, -1., 0., 1.)
+at(torch.abs, -1., 0., 1.)
+at(lambda x: x.clamp(-1, 1), -2., -1., 0., 1., 2.)
+at(lambda x: x.clamp(min=0), -1., 0., 1.)
+at(lambda x: torch.maximum(x, torch.zeros(())), -1., 0., 1.)
+at(lambda x: torch.minimum(x, -x), -1., 0., 1.)
+at(lambda x: torch.where(x > 0, x.sqrt(), torch.zeros(())), 0., 4.)
+at(lambda x: torch.nn.functional.leaky_relu(x), -1., 0., 1.)
+at(lambda x: torch.nn.functional.hardtanh(x), -1., 0., 1.)
+at(lambda x: torch.nn.functional.relu6(x), 0., 3., 6.)
+at(lambda x: torch.nn.functional.hardsigmoid(x), -3., 0., 3.)
+at(lambda x: torch.nn.functional.softplus(x), -50., 0., 50.)
+at(lambda x: torch.nn.functional.softshrink(x), -0.5, 0., 0.6)
+at(lambda x: torch.nn.functional.smooth_l1_loss(x, torch.zeros(3)), -1., 0., 1.)
+at(torch.sqrt, 0., 1.)
+at(torch.sign, -1., 0.)
+at(lambda x: x ** 0, 0., 2.)
+at(lambda x: x ** 0.5, 0., 4.)
+at(lambda x: torch.norm(x), 0., 0.)
+at(lambda x: torch.atan2(x, torch.zeros(())), 0., 1.)
+at(lambda x: torch.xlogy(x, x), 0., 1.)
+at(lambda x: torch.sinc(x), 0., 0.5)
+at(lambda x: torch.logaddexp(x, x), 0., float('-inf'))
+at(lambda x: torch.special.entr(x), 0., 1.)
+at(lambda x: torch.cdist(x[None], x[None]), 0., 1.)
+""",
+    """
+tensor([0., 0., 1.])
+tensor([-1.,  0.,  1.])
+tensor([0., 1., 1., 1., 0.])
+tensor([0., 1., 1.])
+tensor([0.0000, 0.5000, 1.0000])
+tensor([ 1.,  0., -1.])
+tensor([   nan, 0.2500])
+tensor([0.0100, 0.0100, 1.0000])
+tensor([0., 1., 0.])
+tensor([0., 1., 0.])
+tensor([0.0000, 0.1667, 0.0000])
+tensor([1.9287e-22, 5.0000e-01, 1.0000e+00])
+tensor([0., 0., 1.])
+tensor([-0.3333,  0.0000,  0.3333])
+tensor([   inf, 0.5000])
+tensor([0., 0.])
+tensor([0., 0.])
+tensor([   inf, 0.2500])
+tensor([0., 0.])
+tensor([0., 0.])
+tensor([nan, 1.])
+tensor([ 0.0000, -1.2732])
+tensor([1., nan])
+tensor([inf, -1.])
+tensor([0., 0.])
+""",
+)
+
+
+program(
+    "shape_errors",
+    """
+a, b = torch.ones(2, 3), torch.ones(4)
+fails(lambda: a + b)
+fails(lambda: a.view(4))
+fails(lambda: a.reshape(-1, 4))
+fails(lambda: a.t().view(6), 60)
+fails(lambda: torch.cat([a, b]))
+fails(lambda: torch.cat([a, torch.ones(3, 2)]))
+fails(lambda: torch.stack([a, b]), 75)
+fails(lambda: a.sum(2))
+fails(lambda: a.transpose(0, 2))
+fails(lambda: a.expand(3, 3))
+fails(lambda: a.squeeze(5))
+fails(lambda: a.gather(1, torch.tensor([0])), 67)
+fails(lambda: torch.nn.functional.linear(a, torch.ones(2, 2)))
+fails(lambda: torch.nn.Linear(3, 2)(b))
+fails(lambda: torch.nn.Conv2d(1, 1, 3)(torch.ones(1, 2, 5, 5)))
+fails(lambda: torch.tensor([[1, 2], [3]]))
+fails(lambda: torch.tensor('a'))
+fails(lambda: a.to(torch.int64).mean())
+fails(lambda: a.split([1, 3], 1))
+fails(lambda: a.unflatten(1, (2, 2)))
+fails(lambda: torch.arange(0, 5, -1))
+fails(lambda: torch.eye(2).tril()[0, 0, 0])
+""",
+    """
+raises The size of tensor a (3) must match the size of tensor b (4) at non-singleton dimension 1
+raises shape '[4]' is invalid for input of size 6
+raises shape '[-1, 4]' is invalid for input of size 6
+raises view size is not compatible with input tensor's size and str
+raises Tensors must have same number of dimensions: got 2 and 1
+raises Sizes of tensors must match except in dimension 0. Expected size 3 but got size 2 for tens
+raises stack expects each tensor to be equal size, but got [2, 3] at entry 0 and [
+raises Dimension out of range (expected to be in range of [-2, 1], but got 2)
+raises Dimension out of range (expected to be in range of [-2, 1], but got 2)
+raises The expanded size of the tensor (3) must match the existing size (2) at non-singleton dime
+raises Dimension out of range (expected to be in range of [-2, 1], but got 5)
+raises Index tensor must have the same number of dimensions as input tenso
+raises mat1 and mat2 shapes cannot be multiplied (2x3 and 2x2)
+raises mat1 and mat2 shapes cannot be multiplied (1x4 and 3x2)
+raises Given groups=1, weight of size [1, 1, 3, 3], expected input[1, 2, 5, 5] to have 1 channels
+raises expected sequence of length 2 at dim 1 (got 1)
+raises new(): invalid data type 'str'
+raises mean(): could not infer output dtype. Input dtype must be either a floating point or compl
+raises split_with_sizes expects split_sizes to sum exactly to 3 (input tensor's size at dimension
+raises unflatten: Provided sizes [2, 2] don't multiply up to the size of dim 1 (3) in the input t
+raises upper bound and lower bound inconsistent with step sign
+raises too many indices for tensor of dimension 2
+""",
+)
+
+
+program(
+    "detach_and_clone",
+    """
+x = torch.tensor([1., 2.], requires_grad=True)
+c, d = x.clone(), x.detach()
+print(c, d, c.is_leaf, d.is_leaf, c.grad_fn.name(), d.grad_fn)
+(c * 2).sum().backward()
+print(x.grad)
+c = x.clone().detach()
+c[0] = 100
+print(x, c)
+d[0] = 50
+print(x, d)
+e = x.detach().clone().requires_grad_()
+(e * x).sum().backward()
+print(e.grad, x.grad)
+f = torch.tensor(x.detach())
+print(f, f.requires_grad)
+g = (x * 2).requires_grad_()
+print(g.requires_grad, g.is_leaf)
+h = x.clone()
+h += 1
+h.mul_(h.detach().clone())
+x.grad = None
+h.sum().backward()
+print(h, x.grad)
+k = x.expand(2, 2).clone()
+k[0, 0] = 0
+x.grad = None
+k.sum().backward()
+print(k, x.grad)
+z = torch.zeros_like(x)
+print(z.requires_grad, torch.ones_like(x, requires_grad=True), x.new_zeros(2), torch.empty_like(x).shape)
+""",
+    """
+tensor([1., 2.], grad_fn=<CloneBackward0>) tensor([1., 2.]) False True CloneBackward0 None
+tensor([2., 2.])
+tensor([1., 2.], requires_grad=True) tensor([100.,   2.])
+tensor([50.,  2.], requires_grad=True) tensor([50.,  2.])
+tensor([50.,  2.]) tensor([52.,  4.])
+tensor([50.,  2.]) False
+True False
+tensor([2601.,    9.], grad_fn=<MulBackward0>) tensor([51.,  3.])
+tensor([[ 0.,  2.],
+        [50.,  2.]], grad_fn=<CopySlices>) tensor([1., 2.])
+False tensor([1., 1.], requires_grad=True) tensor([0., 0.]) torch.Size([2])
+""",
+)
+
+
+program(
+    "kept_gradients",
+    """
+x = torch.tensor([1., 2.], requires_grad=True)
+h = x * 3
+k = h ** 2
+h.retain_grad()
+k.retain_grad()
+k.retain_grad()
+k.register_hook(lambda g: g * 2)
+h.register_hook(lambda g: g.clamp(max=20))
+x.register_hook(lambda g: -g)
+k.sum().backward(retain_graph=True)
+print(k.grad, h.grad, x.grad)
+k.sum().backward()
+print(k.grad, h.grad, x.grad)
+print(x.retains_grad, h.retains_grad, h.is_leaf)
+y = x * 2
+y.register_hook(lambda g: None)
+y.register_hook(lambda g: g + 1)
+y.register_hook(lambda g: print('saw', g))
+x.grad = None
+y.sum().backward()
+print(x.grad)
+z = x * 2
+z.register_hook(lambda g: torch.ones(5))
+fails(lambda: z.sum().backward(), 50)
+u = x.clone()
+u.retain_grad()
+v = u[0]
+u.mul_(2)
+u.sum().backward()
+print(u.grad, v.grad_fn.name())
+u = x.clone()
+u.retain_grad()
+u[0].mul_(5)
+u.add_(1)
+(u * u).sum().backward()
+print(u.grad, u.retains_grad)
+with torch.no_grad():
+    n = x * 2
+fails(lambda: n.retain_grad())
+""",
+    """
+tensor([2., 2.]) tensor([12., 20.]) tensor([-36., -60.])
+tensor([4., 4.]) tensor([24., 40.]) tensor([ -72., -120.])
+False True False
+saw tensor([2., 2.])
+tensor([-4., -4.])
+raises hook '<lambda>' has changed the size of value
+tensor([1., 1.]) AsStridedBackward0
+tensor([12.,  6.]) True
+raises can't retain_grad on Tensor that has requires_grad=False
+""",
+)
+
+
+program(
+    "views_of_histories",
+    """
+x = torch.ones(2, 3, requires_grad=True)
+y = x * 2
+y[0].mul_(3)
+y[:, 1] = 7
+y.t()[2].add_(1)
+print(y)
+(y * torch.arange(6.).reshape(2, 3)).sum().backward()
+print(x.grad)
+base = torch.zeros(4)
+v = torch.tensor([5., 6.], requires_grad=True)
+base[1:3] = v * 2
+part = base[2:]
+print(base, part, part.requires_grad)
+(part.sum() * base.sum()).backward()
+print(v.grad)
+a = torch.arange(4.)
+b = a.view(2, 2)
+c = b.t()
+c[0, 1] = -1
+print(a, b.is_contiguous(), c.is_contiguous(), c.stride(), c.storage_offset(), a[1:].storage_offset())
+print(b._base is a, c._base is a, a._version, c._version)
+d = a.reshape(2, 2).movedim(0, 1)
+d.zero_()
+print(a)
+w = torch.ones(4, requires_grad=True)
+def chunked():
+    p, q = (w * 2).chunk(2)
+    p.mul_(2)
+fails(chunked, 7)
+with torch.no_grad():
+    w.view(2, 2)[0] = 9
+print(w, w._version)
+fails(lambda: w.view(2, 2)[0].zero_())
+e = (w * 2).unfold(0, 2, 1)
+e.sum().backward()
+print(e.shape, w.grad)
+s = torch.sin(w * 1)
+t = s.view(2, 2)
+s.add_(1)
+print(t.grad_fn.name(), (t - s.view(2, 2)).abs().max().item())
+""",
+    """
+tensor([[6., 7., 7.],
+        [2., 7., 3.]], grad_fn=<CopySlices>)
+tensor([[ 0.,  0., 12.],
+        [ 6.,  0., 10.]])
+tensor([ 0., 10., 12.,  0.], grad_fn=<CopySlices>) tensor([12.,  0.], grad_fn=<SliceBackward0>) True
+tensor([24., 68.])
+tensor([ 0.,  1., -1.,  3.]) True False (1, 2) 0 1
+True True 1 1
+tensor([0., 0., 0., 0.])
+raises Output
+tensor([9., 9., 1., 1.], requires_grad=True) 1
+raises a view of a leaf Variable that requires grad is being used in an in-place operation.
+torch.Size([3, 2]) tensor([2., 4., 4., 2.])
+AsStridedBackward0 0.0
+""",
+)
+
+
+program(
+    "asked_gradients",
+    """
+x = torch.tensor([1., 2.], requires_grad=True)
+y = torch.tensor(3., requires_grad=True)
+unused = torch.ones(2, requires_grad=True)
+f = (x ** 2).sum() * y
+print(torch.autograd.grad(f, (x, y), retain_graph=True))
+fails(lambda: torch.autograd.grad(f, (x, unused), retain_graph=True))
+print(torch.autograd.grad(f, (x, unused), retain_graph=True, allow_unused=True))
+gx, gy = torch.autograd.grad(f, (x, y), create_graph=True)
+print(gx, gy)
+print(torch.autograd.grad(gx.sum() + gy, (x, y)))
+print(torch.autograd.grad([x * 2, x * y], x, grad_outputs=[torch.ones(2), torch.tensor([1., 0.])]))
+print(torch.autograd.grad((x * 2)[0], x), x.grad, y.grad)
+fails(lambda: torch.autograd.grad(x * 2, x, torch.ones(3)))
+fails(lambda: torch.autograd.grad((x.detach() * 2).sum(), x))
+fails(lambda: torch.autograd.grad(x.sum(), x.detach()))
+fails(lambda: (x * 1j).sum().backward())
+fails(lambda: torch.autograd.grad((x * 2).sum(), []))
+lin = x * 3
+print(torch.autograd.grad(lin.sum(), x, create_graph=True)[0].requires_grad)
+print(torch.autograd.grad((lin > 2).float().sum() + lin.sum(), lin))
+def hvp(v):
+    (g,) = torch.autograd.grad((x ** 3).sum() * y, x, create_graph=True)
+    return torch.autograd.grad(g, x, v)[0]
+print(hvp(torch.tensor([1., 0.])), hvp(torch.ones(2)))
+i = torch.eye(2)
+print(torch.autograd.grad(x ** 2, x, i, is_grads_batched=True))
+""",
+    """
+(tensor([ 6., 12.]), tensor(5.))
+raises The differentiated Tensor at index 1 appears to not have been used in the graph. Set allow
+(tensor([ 6., 12.]), None)
+tensor([ 6., 12.], grad_fn=<MulBackward0>) tensor(5., grad_fn=<MulBackward0>)
+(tensor([ 8., 10.]), tensor(6.))
+(tensor([5., 2.]),)
+(tensor([2., 0.]),) None None
+raises Mismatch in shape: grad_output[0] has a shape of torch.Size([3]) and output[0] has a shape
+raises element 0 of tensors does not require grad and does not have a grad_fn
+raises One of the differentiated Tensors does not require grad
+raises grad can be implicitly created only for real scalar outputs but got torch.complex64
+raises `inputs` argument to `grad()` cannot be empty.
+False
+(tensor([1., 1.]),)
+tensor([18.,  0.]) tensor([18., 36.])
+(tensor([[2., 0.],
+        [0., 4.]]),)
+""",
+)
+
+
+program(
+    "curvature",
+    """
+grad, vmap, jacrev, jacfwd, hessian = (getattr(torch.func, n) for n in 'grad vmap jacrev jacfwd hessian'.split())
+x = torch.tensor([1., 2., 3.], dtype=torch.float64)
+f = lambda v: (v ** 3).sum() + v.prod()
+print(torch.autograd.functional.jacobian(lambda v: v ** 2, x))
+print(torch.autograd.functional.hessian(f, x))
+print(hessian(f)(x))
+print(jacrev(torch.sin)(x).diagonal())
+print(jacfwd(lambda v: v.cumsum(0))(x))
+print(vmap(grad(f))(torch.stack([x, x * 2])))
+print(vmap(lambda a, b: a @ b)(torch.ones(2, 3), torch.ones(2, 3)), vmap(torch.sum, in_dims=1)(torch.ones(2, 4)))
+print(torch.autograd.functional.vjp(lambda v: v * 2, x, torch.ones(3, dtype=torch.float64)))
+print(torch.autograd.functional.jvp(torch.exp, x * 0, x)[1], torch.autograd.functional.hvp(f, x, x)[1])
+def newton(v):
+    return v - torch.linalg.solve(hessian(g)(v), grad(g)(v))
+g = lambda v: ((v - 1) ** 4).sum() + (v ** 2).sum()
+for _ in range(4):
+    x = newton(x)
+    print(x, g(x).item() > 0)
+y = x.requires_grad_()
+print(torch.autograd.gradcheck(g, (y,)), torch.autograd.gradgradcheck(g, (y,)))
+print(torch.autograd.functional.jacobian(lambda a, b: a * b, (torch.tensor([1.]), torch.tensor([2.]))))
+""",
+    """
+tensor([[2., 0., 0.],
+        [0., 4., 0.],
+        [0., 0., 6.]], dtype=torch.float64)
+tensor([[ 6.,  3.,  2.],
+        [ 3., 12.,  1.],
+        [ 2.,  1., 18.]], dtype=torch.float64)
+tensor([[ 6.,  3.,  2.],
+        [ 3., 12.,  1.],
+        [ 2.,  1., 18.]], dtype=torch.float64)
+tensor([ 0.5403, -0.4161, -0.9900], dtype=torch.float64)
+tensor([[1., 0., 0.],
+        [1., 1., 0.],
+        [1., 1., 1.]], dtype=torch.float64)
+tensor([[  9.,  15.,  29.],
+        [ 36.,  60., 116.]], dtype=torch.float64)
+tensor([3., 3.]) tensor([2., 2., 2., 2.])
+(tensor([2., 4., 6.], dtype=torch.float64), tensor([2., 2., 2.], dtype=torch.float64))
+tensor([1., 2., 3.], dtype=torch.float64) tensor([18., 30., 58.], dtype=torch.float64)
+tensor([0.0000, 1.4286, 2.2400], dtype=torch.float64) True
+tensor([0.2857, 0.6741, 1.6480], dtype=torch.float64) True
+tensor([0.3948, 0.3047, 1.0252], dtype=torch.float64) True
+tensor([0.4100, 0.3989, 0.0038], dtype=torch.float64) True
+True True
+(tensor([[2.]]), tensor([[1.]]))
+""",
+)
