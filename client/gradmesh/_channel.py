@@ -33,7 +33,7 @@ def channel_options(keepalive: Keepalive, tls: TLS | None) -> list[tuple[str, An
         # Retrying is ours; gRPC must not wait long before it looks for the server again.
         ("grpc.enable_retries", 0),
         ("grpc.initial_reconnect_backoff_ms", 50),
-        ("grpc.min_reconnect_backoff_ms", 50),
+        ("grpc.min_reconnect_backoff_ms", 2000),  # What this is besides: the time a connection may take to be made.
         ("grpc.max_reconnect_backoff_ms", 1000),
         ("grpc.use_local_subchannel_pool", 1),
         *([("grpc.ssl_target_name_override", tls.server_name)] if tls is not None and tls.server_name else []),

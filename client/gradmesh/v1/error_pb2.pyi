@@ -54,6 +54,7 @@ class ErrorDetail(_message.Message):
       UnauthenticatedError  UNAUTHENTICATED     no token or certificate, or not one the server knows
       PermissionDeniedError PERMISSION_DENIED   known, but not allowed to do this
       AutogradError         FAILED_PRECONDITION  misuse of gradients by a client library; no server sends it
+      GradcheckError        FAILED_PRECONDITION  gradients that a client library checked are wrong; no server sends it
       DeadlineError         DEADLINE_EXCEEDED   the call's deadline passed
       CancelledError        CANCELLED           the caller gave up
       UnavailableError      UNAVAILABLE         no worker is left, or the server is stopping
