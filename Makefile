@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 GENERATED := client/gradmesh/v1
 
-.PHONY: fuzz conformance deploy-check image-check setup oracle demo test lint format types proto proto-check bench bench-peers bench-compare examples clean ci
+.PHONY: fuzz fuzz-decoder conformance deploy-check image-check setup oracle demo test lint format types proto proto-check bench bench-peers bench-compare examples clean ci
 
 setup: $(READY) ## Make the virtual environment and install everything but torch.
 
@@ -59,6 +59,10 @@ SEED ?= 0
 
 fuzz: $(READY) ## Generated and mutated requests for SECONDS; another SEED makes others.
 	$(BIN)/python -m tests.fuzz --seconds $(SECONDS) --seed $(SEED)
+
+fuzz-decoder: $(READY) ## Coverage-guided bytes for what reads a request, for SECONDS.
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
+	$(BIN)/python -m tests.fuzz.decoder --seconds $(SECONDS) --seed $(SEED)
 
 deploy-check: $(READY) ## The manifests render, are valid, fit each other and the code; the Dockerfile lints.
 	$(BIN)/python -m pytest tests/deploy

@@ -40,7 +40,7 @@ GROWTH_BYTES = 256 << 20
 _AT_HAND_BYTES = 32 << 20
 # For this many cases one target serves; then it has to give what it gave at first.
 _CHECK_EVERY = 1000
-# Shares of the time; the rest is for the wire.
+# Shares of the time.
 _SHARES = {"generated": 0.4, "mutated": 0.3, "hypothesis": 0.1, "wire": 0.2}
 
 
