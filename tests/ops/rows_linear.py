@@ -164,6 +164,7 @@ ROWS: tuple[Row, ...] = (
         S(T(4, 5), T(6, 7), equation="ab,cd->bc"),
         S(T(1, 5), T(6, 5), equation="ij,ij->i"),
         ref=lambda t, *xs, equation: t.einsum(equation, *xs),
+        specials=(S(T(2, 3, dtype="uint8", low=0), T(3, dtype="uint8", low=0), equation="ik,j->ij"),),
         dtypes=(*WIDE, *COMPLEX),
         loose=8,
         errors=(

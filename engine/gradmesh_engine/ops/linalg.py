@@ -429,6 +429,9 @@ def _einsum(*operands: V, equation: str) -> V:
         others = needed.pop()
         a, la = _summed(a, la, lb + others)
         b, lb = _summed(b, lb, la + others)
+        if len({v.dtype for v in operands}) == 1 and a.dtype != b.dtype:
+            # One of them was summed, and is int64 for that.
+            a, b = convert(a, dtype="int64"), convert(b, dtype="int64")
         result = "".join(label for label in dict.fromkeys(la + lb) if label in others)
         if not needed and set(result) == set(out):
             result = out
