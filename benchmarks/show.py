@@ -44,28 +44,33 @@ class Watched:
         self.engine.close()
 
 
-def kernel_seconds(program: Program, arrays: list[np.ndarray], runs: int = 5) -> tuple[float, dict[int, float]]:
-    """Seconds of a run, and of each node's kernel in it. The clock is read twice per call, which takes time too."""
-    clock = time.perf_counter
-    spent: dict[int, float] = {}
+def wrap_kernels(program: Program, wrap: Callable[[Callable[..., Any], int], Callable[..., Any]]) -> None:
+    """Put `wrap(kernel, value)` in the place of every kernel of a program that has run, by the value it makes."""
     (runners,) = program._idle
-    first = len(program.plan.graph.inputs)
-
-    def watched(kernel: Callable[..., Any], node: int) -> Callable[..., Any]:
-        def run(*arguments: Any) -> Any:
-            begin = clock()
-            result = kernel(*arguments)
-            spent[node] = spent.get(node, 0.0) + clock() - begin
-            return result
-
-        return run
-
     for runner in runners:
         for part in (runner._whole, *runner._blocks.values()):
             names = {} if part is None else part.code.namespace
             for name, thing in list(names.items()):
                 if name[0] == "k" and name[1:].isdigit():
-                    names[name] = watched(thing, int(name[1:]) - first)
+                    names[name] = wrap(thing, int(name[1:]))
+
+
+def kernel_seconds(program: Program, arrays: list[np.ndarray], runs: int = 5) -> tuple[float, dict[int, float]]:
+    """Seconds of a run, and of each node's kernel in it. The clock is read twice per call, which takes time too."""
+    clock = time.perf_counter
+    spent: dict[int, float] = {}
+    first = len(program.plan.graph.inputs)
+
+    def watched(kernel: Callable[..., Any], value: int) -> Callable[..., Any]:
+        def run(*arguments: Any) -> Any:
+            begin = clock()
+            result = kernel(*arguments)
+            spent[value - first] = spent.get(value - first, 0.0) + clock() - begin
+            return result
+
+        return run
+
+    wrap_kernels(program, watched)
     begin = clock()
     for _ in range(runs):
         program.run(arrays)

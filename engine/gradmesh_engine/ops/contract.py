@@ -109,6 +109,16 @@ def _time(specs: Specs, out: TensorSpec, attrs: Mapping[str, AttrValue]) -> floa
     return every * (0.2 if least >= 8 else 0.6)
 
 
+def matmul_sizes(specs: Specs, spec: str) -> tuple[int, int, int, int]:
+    """The matrix product a contraction comes to: its batch, rows, summed dim and columns."""
+    equation = parse_equation(spec)
+    sizes = _sizes(specs, equation)
+    _, batch, rows, summed, columns = _matmul_groups(equation)
+    groups = ([label for group in batch for label in group], rows, summed, columns)
+    batches, height, length, width = (math.prod(sizes[label] for label in group) for group in groups)
+    return batches, height, length, width
+
+
 # --- the kernel -----------------------------------------------------------------------------------
 
 
