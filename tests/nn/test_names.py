@@ -1,0 +1,110 @@
+"""Every public name of PyTorch's networks and optimizers is here, or left out for a reason that is written down."""
+
+from __future__ import annotations
+
+import importlib
+import types
+from typing import Any
+
+import pytest
+
+# A reason, and the names it holds for.
+LEFT_OUT: dict[str, dict[str, str]] = {
+    "nn": {
+        "needs several devices": "DataParallel SyncBatchNorm",
+        "removed by PyTorch itself, warns only": "Container CrossMapLRN2d NLLLoss2d",
+        "reads the arguments of PyTorch's own layers": "factory_kwargs",
+        "chooses between chunks of memory, which the plan does": "LinearCrossEntropyOptions",
+        "not made yet": (
+            "AdaptiveLogSoftmaxWithLoss AdaptiveMaxPool1d AdaptiveMaxPool2d AdaptiveMaxPool3d "
+            "AlphaDropout Buffer CTCLoss ChannelShuffle CosineEmbeddingLoss EmbeddingBag "
+            "FeatureAlphaDropout FractionalMaxPool2d FractionalMaxPool3d GLU GaussianNLLLoss Hardshrink "
+            "HingeEmbeddingLoss LPPool1d LPPool2d LPPool3d LazyBatchNorm1d LazyBatchNorm2d "
+            "LazyBatchNorm3d LazyConv1d LazyConv2d LazyConv3d LazyConvTranspose1d LazyConvTranspose2d "
+            "LazyConvTranspose3d LazyInstanceNorm1d LazyInstanceNorm2d LazyInstanceNorm3d LazyLinear "
+            "LinearCrossEntropyLoss LocalResponseNorm MarginRankingLoss MaxUnpool1d MaxUnpool2d "
+            "MaxUnpool3d MultiLabelMarginLoss MultiLabelSoftMarginLoss MultiMarginLoss PairwiseDistance "
+            "PoissonNLLLoss RNNBase RNNCellBase RReLU SoftMarginLoss Softmax2d Softshrink Transformer "
+            "TransformerDecoder TransformerDecoderLayer TripletMarginLoss TripletMarginWithDistanceLoss "
+            "UninitializedBuffer UninitializedParameter Upsample UpsamplingBilinear2d "
+            "UpsamplingNearest2d"
+        ),
+    },
+    "nn.functional": {
+        "products of low precision with scales": "grouped_mm scaled_grouped_mm scaled_mm ScalingType SwizzleType",
+        "helpers of PyTorch's own dispatch": (
+            "assert_int_or_pair handle_torch_function has_torch_function has_torch_function_unary "
+            "has_torch_function_variadic"
+        ),
+        "not made yet": (
+            "celu_ conv_tbc elu_ gumbel_softmax hardtanh_ leaky_relu_ lp_pool1d lp_pool2d lp_pool3d "
+            "native_channel_shuffle rrelu_ selu_ threshold_"
+        ),
+    },
+    "nn.init": {
+        "deprecated names without the underscore": (
+            "constant dirac eye kaiming_normal kaiming_uniform normal orthogonal sparse uniform "
+            "xavier_normal xavier_uniform"
+        ),
+        "not made yet": "orthogonal_ sparse_ trunc_normal_",
+    },
+    "nn.utils": {
+        "deprecated name without the underscore": "clip_grad_norm",
+        "memory formats, of which there is one": "convert_conv2d_weight_memory_format convert_conv3d_weight_memory_format",
+        "not made yet": (
+            "clip_grads_with_norm_ fuse_conv_bn_eval fuse_conv_bn_weights fuse_linear_bn_eval "
+            "fuse_linear_bn_weights remove_spectral_norm remove_weight_norm skip_init spectral_norm "
+            "weight_norm parametrizations parametrize rnn stateless"
+        ),
+    },
+    "optim": {
+        "for sparse gradients, which there are none of": "SparseAdam",
+        "not made yet": (
+            "ASGD Adadelta Adafactor Adamax Muon NAdam RAdam Rprop swap_in_optimizer_params_and_state "
+            "swa_utils"
+        ),
+    },
+    "optim.lr_scheduler": {"not made yet": "CyclicLR"},
+}  # fmt: skip
+
+# Where these names are from, functions and classes are PyTorch's imports rather than its own names.
+FOREIGN = (
+    "typing",
+    "collections",
+    "functools",
+    "weakref",
+    "enum",
+    "abc",
+    "torch._jit_internal",
+    "torch._prims",
+    "_weakref",
+)
+
+
+def public(module: Any) -> set[str]:
+    """The names of a module of PyTorch that are for its users."""
+    names = set(getattr(module, "__all__", ()))
+    for name, thing in vars(module).items():
+        own = str(getattr(thing, "__module__", None) or "")
+        if (
+            name.startswith("_")
+            or isinstance(thing, types.ModuleType)
+            or not callable(thing)
+            or name in ("Tensor", "DType")
+        ):
+            continue
+        if not own.startswith(FOREIGN):
+            names.add(name)
+    return names
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("place", LEFT_OUT)
+def test_no_name_is_missing_without_a_reason(place: str) -> None:
+    torch = pytest.importorskip("torch")
+    assert torch.__version__
+    theirs, ours = importlib.import_module(f"torch.{place}"), importlib.import_module(f"gradmesh.{place}")
+    known = {name for names in LEFT_OUT[place].values() for name in names.split()}
+    missing = {name for name in public(theirs) if not hasattr(ours, name)}
+    assert sorted(missing - known) == []
+    assert sorted(known - missing) == [], "listed as left out, and here"
