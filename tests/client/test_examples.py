@@ -36,8 +36,22 @@ from gradmesh._functions import inspect as questions
 from gradmesh._functions import select as picks
 from gradmesh.nn import functional, init, utils
 from gradmesh.nn.modules import activation as activations
-from gradmesh.nn.modules import attention, container, conv, linear, norm, rnn, shaping
+from gradmesh.nn.modules import (
+    adaptive,
+    attention,
+    container,
+    conv,
+    distance,
+    dropout,
+    embedding,
+    linear,
+    margin,
+    norm,
+    rnn,
+    shaping,
+)
 from gradmesh.nn.modules import loss as losses
+from gradmesh.nn.modules import pooling as pools
 
 _DOCUMENTED = (
     activation, binary, complexes, convert, factor, fill, layers, layout, linalg, loss, new, picks, products, questions,
@@ -46,7 +60,10 @@ _DOCUMENTED = (
 
 
 # The layers, whose classes have examples.
-_LAYERS = (activations, attention, container, conv, init, linear, losses, norm, rnn, shaping, utils)
+_LAYERS = (
+    activations, adaptive, attention, container, conv, distance, dropout, embedding, init, linear, losses, margin, norm,
+    pools, rnn, shaping, utils,
+)  # fmt: skip
 
 
 def _functions() -> Iterator[tuple[ModuleType, str, Any]]:

@@ -16,18 +16,13 @@ LEFT_OUT: dict[str, dict[str, str]] = {
         "reads the arguments of PyTorch's own layers": "factory_kwargs",
         "chooses between chunks of memory, which the plan does": "LinearCrossEntropyOptions",
         "not made yet": (
-            "AdaptiveLogSoftmaxWithLoss AdaptiveMaxPool1d AdaptiveMaxPool2d AdaptiveMaxPool3d "
-            "AlphaDropout Buffer CTCLoss ChannelShuffle CosineEmbeddingLoss EmbeddingBag "
-            "FeatureAlphaDropout FractionalMaxPool2d FractionalMaxPool3d GLU GaussianNLLLoss Hardshrink "
-            "HingeEmbeddingLoss LPPool1d LPPool2d LPPool3d LazyBatchNorm1d LazyBatchNorm2d "
+            "Buffer "
+            "LazyBatchNorm1d LazyBatchNorm2d "
             "LazyBatchNorm3d LazyConv1d LazyConv2d LazyConv3d LazyConvTranspose1d LazyConvTranspose2d "
             "LazyConvTranspose3d LazyInstanceNorm1d LazyInstanceNorm2d LazyInstanceNorm3d LazyLinear "
-            "LinearCrossEntropyLoss LocalResponseNorm MarginRankingLoss MaxUnpool1d MaxUnpool2d "
-            "MaxUnpool3d MultiLabelMarginLoss MultiLabelSoftMarginLoss MultiMarginLoss PairwiseDistance "
-            "PoissonNLLLoss RNNBase RNNCellBase RReLU SoftMarginLoss Softmax2d Softshrink Transformer "
-            "TransformerDecoder TransformerDecoderLayer TripletMarginLoss TripletMarginWithDistanceLoss "
-            "UninitializedBuffer UninitializedParameter Upsample UpsamplingBilinear2d "
-            "UpsamplingNearest2d"
+            "RNNBase RNNCellBase Transformer "
+            "TransformerDecoder TransformerDecoderLayer "
+            "UninitializedBuffer UninitializedParameter "
         ),
     },
     "nn.functional": {
@@ -37,7 +32,7 @@ LEFT_OUT: dict[str, dict[str, str]] = {
             "has_torch_function_variadic"
         ),
         "not made yet": (
-            "celu_ conv_tbc elu_ gumbel_softmax hardtanh_ leaky_relu_ lp_pool1d lp_pool2d lp_pool3d "
+            "celu_ conv_tbc elu_ gumbel_softmax hardtanh_ leaky_relu_ "
             "native_channel_shuffle rrelu_ selu_ threshold_"
         ),
     },
@@ -50,7 +45,7 @@ LEFT_OUT: dict[str, dict[str, str]] = {
     },
     "nn.utils": {
         "deprecated name without the underscore": "clip_grad_norm",
-        "memory formats, of which there is one": "convert_conv2d_weight_memory_format convert_conv3d_weight_memory_format",
+        "memory formats: there is one": "convert_conv2d_weight_memory_format convert_conv3d_weight_memory_format",
         "not made yet": (
             "clip_grads_with_norm_ fuse_conv_bn_eval fuse_conv_bn_weights fuse_linear_bn_eval "
             "fuse_linear_bn_weights remove_spectral_norm remove_weight_norm skip_init spectral_norm "

@@ -226,9 +226,12 @@ def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-08) 
     Example: `F.cosine_similarity(gm.ones(4), gm.ones(4), dim=0)` is `tensor(1.)`.
     """
     x1, x2 = layout.broadcast_tensors(x1, x2)
-    first = binary.clamp_min(reduce.norm(x1, 2, dim, keepdim=True), eps)
-    second = binary.clamp_min(reduce.norm(x2, 2, dim, keepdim=True), eps)
-    return reduce.sum(binary.mul(binary.div(x1, first), binary.div(x2, second)), dim)
+    sizes = [convert.clone(reduce.norm(x, 2, dim, keepdim=True)) for x in (x1, x2)]
+    # The limit is no part of the derivative, as in PyTorch.
+    with _modes.no_grad():
+        for size in sizes:
+            size.clamp_min_(eps)
+    return reduce.sum(binary.mul(binary.div(x1, sizes[0]), binary.div(x2, sizes[1])), dim)
 
 
 # --- tables and padding ---------------------------------------------------------------------------

@@ -6,10 +6,12 @@ are int64 and count the elements of a channel in C order.
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal, TypeAlias, overload
 
+from gradmesh._functions import binary, unary, windows
 from gradmesh._functions._common import cast, ints, many, one, spec
 from gradmesh._functions.sample import key
 from gradmesh._functions.windows import Each, max_pool1d, max_pool2d, max_pool3d, wanted_sizes
@@ -29,6 +31,9 @@ __all__ = [
     "fractional_max_pool2d_with_indices",
     "fractional_max_pool3d",
     "fractional_max_pool3d_with_indices",
+    "lp_pool1d",
+    "lp_pool2d",
+    "lp_pool3d",
     "max_pool1d_with_indices",
     "max_pool2d_with_indices",
     "max_pool3d_with_indices",
@@ -339,3 +344,54 @@ def max_unpool3d(
     Example: `F.max_unpool3d(gm.ones(1, 1, 1, 1), gm.tensor([[[[1]]]]), (1, 1, 2))` is `tensor([[[[0., 1.]]]])`.
     """
     return _unpool3d(input, indices, kernel_size, stride, padding, output_size)
+
+
+# --- norms of windows -----------------------------------------------------------------------------
+
+
+def _lp_pool(
+    pool: Callable[..., Tensor],
+    rank: int,
+    input: Tensor,
+    norm_type: float,
+    kernel_size: Each,
+    stride: Each | None,
+    ceil_mode: bool,
+) -> Tensor:
+    size = math.prod(ints(f"lp_pool{rank}d", "kernel_size", kernel_size)) ** (
+        rank if isinstance(kernel_size, int) else 1
+    )
+    mean = pool(binary.pow(input, norm_type), kernel_size, stride, 0, ceil_mode)
+    # The sign of odd powers is kept, and where the mean is 0 its gradient is.
+    kept = binary.mul(unary.sign(mean), unary.relu(unary.abs(mean)))
+    return binary.pow(binary.mul(kept, size), 1.0 / norm_type)
+
+
+def lp_pool1d(
+    input: Tensor, norm_type: float, kernel_size: int, stride: Each | None = None, ceil_mode: bool = False
+) -> Tensor:
+    """The p-norm of each window: (sum x^p)^(1/p).
+
+    Example: `F.lp_pool1d(gm.tensor([[3., 4.]]), 2, 2)` is `tensor([[5.]])`.
+    """
+    return _lp_pool(windows.avg_pool1d, 1, input, norm_type, kernel_size, stride, ceil_mode)
+
+
+def lp_pool2d(
+    input: Tensor, norm_type: float, kernel_size: Each, stride: Each | None = None, ceil_mode: bool = False
+) -> Tensor:
+    """The p-norm of each window: (sum x^p)^(1/p).
+
+    Example: `F.lp_pool2d(gm.ones(1, 2, 2), 2, 2)` is `tensor([[[2.]]])`.
+    """
+    return _lp_pool(windows.avg_pool2d, 2, input, norm_type, kernel_size, stride, ceil_mode)
+
+
+def lp_pool3d(
+    input: Tensor, norm_type: float, kernel_size: Each, stride: Each | None = None, ceil_mode: bool = False
+) -> Tensor:
+    """The p-norm of each window: (sum x^p)^(1/p).
+
+    Example: `F.lp_pool3d(gm.ones(1, 2, 2, 2), 3, 2)` is `tensor([[[[2.]]]])`.
+    """
+    return _lp_pool(windows.avg_pool3d, 3, input, norm_type, kernel_size, stride, ceil_mode)

@@ -15,6 +15,8 @@ __all__ = [
     "CELU",
     "ELU",
     "GELU",
+    "GLU",
+    "Hardshrink",
     "Hardsigmoid",
     "Hardswish",
     "Hardtanh",
@@ -23,14 +25,17 @@ __all__ = [
     "LogSoftmax",
     "Mish",
     "PReLU",
+    "RReLU",
     "ReLU",
     "ReLU6",
     "SELU",
     "SiLU",
     "Sigmoid",
     "Softmax",
+    "Softmax2d",
     "Softmin",
     "Softplus",
+    "Softshrink",
     "Softsign",
     "Tanh",
     "Tanhshrink",
@@ -154,6 +159,20 @@ class SELU(_Inplace):
         return F.selu(input, self.inplace)
 
 
+class RReLU(_Inplace):
+    """`F.rrelu`. Example: `gm.nn.RReLU(0.5, 0.5)(gm.tensor([-1., 1.]))` is `tensor([-0.5000,  1.0000])`."""
+
+    shown = ("lower", "upper")
+
+    def __init__(self, lower: float = 1.0 / 8, upper: float = 1.0 / 3, inplace: bool = False) -> None:
+        super().__init__()
+        self.lower, self.upper, self.inplace = lower, upper, inplace
+
+    def forward(self, input: Tensor) -> Tensor:
+        """x, or x times a slope below 0, drawn from [lower, upper) in training; any shape."""
+        return F.rrelu(input, self.lower, self.upper, self.training, self.inplace)
+
+
 class SiLU(_Inplace):
     """`F.silu`. Example: `gm.nn.SiLU()(gm.tensor([1.]))` is `tensor([0.7311])`."""
 
@@ -232,6 +251,46 @@ class Softsign(Layer):
     def forward(self, input: Tensor) -> Tensor:
         """`x` / (1 + |x|), any shape."""
         return F.softsign(input)
+
+
+class GLU(Layer):
+    """`F.glu`. Example: `gm.nn.GLU()(gm.tensor([2., 0.]))` is `tensor([1.])`."""
+
+    shown = ("dim",)
+
+    def __init__(self, dim: int = -1) -> None:
+        super().__init__()
+        self.dim = dim
+
+    def forward(self, input: Tensor) -> Tensor:
+        """The first half along the dim times the sigmoid of the second; any shape."""
+        return F.glu(input, self.dim)
+
+
+class _Shrink(Layer):
+    """An activation that is 0 within ±lambd. Abstract."""
+
+    shown = ("=lambd",)
+
+    def __init__(self, lambd: float = 0.5) -> None:
+        super().__init__()
+        self.lambd = lambd
+
+
+class Hardshrink(_Shrink):
+    """`F.hardshrink`. Example: `gm.nn.Hardshrink()(gm.tensor([0.3, 1.]))` is `tensor([0., 1.])`."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """x, or 0 within ±lambd; any shape."""
+        return F.hardshrink(input, self.lambd)
+
+
+class Softshrink(_Shrink):
+    """`F.softshrink`. Example: `gm.nn.Softshrink()(gm.tensor([0.3, 1.]))` is `tensor([0.0000, 0.5000])`."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """X moved towards 0 by lambd; any shape."""
+        return F.softshrink(input, self.lambd)
 
 
 class Tanhshrink(Layer):
@@ -335,3 +394,16 @@ class Softmin(Layer):
     def forward(self, input: Tensor) -> Tensor:
         """softmax(-x), any shape."""
         return F.softmin(input, _dim(self.dim, input.ndim))
+
+
+class Softmax2d(Layer):
+    """`F.softmax` over the channels of (N, C, H, W) or (C, H, W). Raises ValueError for another number of dims.
+
+    Example: `gm.nn.Softmax2d()(gm.zeros(2, 1, 1))` is `tensor([[[0.5000]], [[0.5000]]])`.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(N, C, H, W) or (C, H, W) of the same shape."""
+        if input.ndim not in (3, 4):
+            raise ValueError(f"Softmax2d: expected input to be 3D or 4D, got {input.ndim}D instead")
+        return F.softmax(input, -3)

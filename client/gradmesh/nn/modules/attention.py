@@ -15,10 +15,10 @@ from gradmesh._tensor import Tensor
 from gradmesh.nn import init
 from gradmesh.nn.modules._layer import Layer
 from gradmesh.nn.modules.container import ModuleList
+from gradmesh.nn.modules.dropout import Dropout
 from gradmesh.nn.modules.linear import Linear
 from gradmesh.nn.modules.module import Module
 from gradmesh.nn.modules.norm import LayerNorm
-from gradmesh.nn.modules.shaping import Dropout
 from gradmesh.nn.parameter import Parameter
 from gradmesh_engine import dtypes
 

@@ -1,4 +1,4 @@
-"""Linear maps and tables of vectors."""
+"""Linear and bilinear maps."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ import math
 
 from gradmesh import _creation, _dtype
 from gradmesh._functions import layers as F
-from gradmesh._modes import no_grad
 from gradmesh._tensor import Tensor
 from gradmesh.nn import init
 from gradmesh.nn.modules._layer import Layer, made_bias
 from gradmesh.nn.parameter import Parameter
 
-__all__ = ["Bilinear", "Embedding", "Identity", "Linear"]
+__all__ = ["Bilinear", "Identity", "Linear"]
 
 
 class Identity(Layer):
@@ -104,53 +103,3 @@ class Bilinear(Layer):
     def extra_repr(self) -> str:
         """Sizes, and whether there is a bias."""
         return f"{super().extra_repr()}, bias={self.bias is not None}"
-
-
-class Embedding(Layer):
-    """Rows of a table that is trained: int64 (…) is (…, embedding_dim).
-
-    The table (num_embeddings, embedding_dim) starts normal, its row `padding_idx` 0 and without gradient.
-
-    Example: `gm.nn.Embedding(10, 3)(gm.tensor([1, 2])).shape` is `torch.Size([2, 3])`.
-    """
-
-    def __init__(
-        self,
-        num_embeddings: int,
-        embedding_dim: int,
-        padding_idx: int | None = None,
-        *,
-        device: object = None,
-        dtype: _dtype.DTypeLike | None = None,
-    ) -> None:
-        super().__init__()
-        if padding_idx is not None:
-            if not -num_embeddings <= padding_idx < num_embeddings:
-                raise AssertionError("Padding_idx must be within num_embeddings")
-            padding_idx %= num_embeddings
-        self.num_embeddings, self.embedding_dim, self.padding_idx = num_embeddings, embedding_dim, padding_idx
-        self.weight = Parameter(_creation.empty((num_embeddings, embedding_dim), dtype=dtype, device=device))
-        self.reset_parameters()
-
-    @classmethod
-    def from_pretrained(cls, embeddings: Tensor, freeze: bool = True, padding_idx: int | None = None) -> Embedding:
-        """An Embedding with a given table (num, width); trained only unless `freeze`."""
-        found = cls(embeddings.shape[0], embeddings.shape[1], padding_idx, dtype=embeddings.dtype)
-        found.weight = Parameter(embeddings, requires_grad=not freeze)
-        return found
-
-    def reset_parameters(self) -> None:
-        """Draw the table anew."""
-        init.normal_(self.weight)
-        if self.padding_idx is not None:
-            with no_grad():
-                self.weight[self.padding_idx].fill_(0)
-
-    def forward(self, input: Tensor) -> Tensor:
-        """int64 (…) is (…, embedding_dim). Raises OutOfRangeError for an index that is no row."""
-        return F.embedding(input, self.weight, self.padding_idx)
-
-    def extra_repr(self) -> str:
-        """The table's sizes."""
-        padding = "" if self.padding_idx is None else f", padding_idx={self.padding_idx}"
-        return f"{self.num_embeddings}, {self.embedding_dim}{padding}"

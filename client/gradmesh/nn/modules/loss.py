@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-from gradmesh._functions import layers
+import math
+from collections.abc import Sequence
+
+from gradmesh import _dtype
+from gradmesh._functions import layout
 from gradmesh._functions import loss as F
 from gradmesh._functions.loss import Reduction
 from gradmesh._tensor import Tensor
 from gradmesh.nn.modules._layer import Layer
+from gradmesh.nn.modules.linear import Linear
+from gradmesh_engine.errors import InvalidRequestError, ShapeError
 
 __all__ = [
     "BCELoss",
     "BCEWithLogitsLoss",
-    "CosineSimilarity",
+    "CTCLoss",
     "CrossEntropyLoss",
+    "GaussianNLLLoss",
     "HuberLoss",
     "KLDivLoss",
     "L1Loss",
+    "LinearCrossEntropyLoss",
     "MSELoss",
     "NLLLoss",
+    "PoissonNLLLoss",
     "SmoothL1Loss",
 ]
 
@@ -62,6 +71,8 @@ class HuberLoss(_Loss):
     """`F.huber_loss`. Example: `gm.nn.HuberLoss()(gm.ones(2), gm.zeros(2))` is `tensor(0.5000)`."""
 
     def __init__(self, reduction: Reduction = "mean", delta: float = 1.0) -> None:
+        if not isinstance(delta, (float, int)):
+            raise TypeError(f"delta must be a float or int, got: {type(delta)}")
         super().__init__(reduction)
         self.delta = delta
 
@@ -154,13 +165,110 @@ class CrossEntropyLoss(_WeightedLoss):
         )
 
 
-class CosineSimilarity(Layer):
-    """`F.cosine_similarity`. Example: `gm.nn.CosineSimilarity(0)(gm.ones(4), gm.ones(4))` is `tensor(1.)`."""
+class LinearCrossEntropyLoss(_WeightedLoss):
+    """`F.linear_cross_entropy`: a linear map to classes, and the cross entropy of its logits.
 
-    def __init__(self, dim: int = 1, eps: float = 1e-8) -> None:
-        super().__init__()
-        self.dim, self.eps = dim, eps
+    Raises ShapeError for a weight of another shape, InvalidRequestError for smoothing outside [0, 1].
 
-    def forward(self, x1: Tensor, x2: Tensor) -> Tensor:
-        """Two tensors that broadcast, without the dim."""
-        return layers.cosine_similarity(x1, x2, self.dim, self.eps)
+    Example: `gm.nn.LinearCrossEntropyLoss(3, 2)(gm.ones(5, 3), gm.tensor([0, 1, 1, 0, 1])).shape` is `torch.Size([])`.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        num_classes: int,
+        *,
+        out_features: tuple[int, ...] = (),
+        bias: bool = False,
+        device: object = None,
+        dtype: _dtype.DTypeLike | None = None,
+        reduction: Reduction = "mean",
+        weight: Tensor | None = None,
+        ignore_index: int | None = None,
+        label_smoothing: float = 0.0,
+        options: object = None,
+    ) -> None:
+        if weight is not None and weight.shape != (num_classes,):
+            raise ShapeError(f"expected weight shape to be {(num_classes,)}, got {tuple(weight.shape)}")
+        if not 0 <= label_smoothing <= 1:
+            raise InvalidRequestError(f"expected label_smoothing to be in range [0, 1], got {label_smoothing}")
+        super().__init__(weight, reduction)
+        self.num_classes, self.out_features = num_classes, out_features
+        self.ignore_index, self.label_smoothing, self.options = ignore_index, label_smoothing, options
+        self.linear = Linear(in_features, math.prod(out_features, start=num_classes), bias, device, dtype)
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        """Inputs (N, in_features), and int64 classes (N, *out_features) or probabilities."""
+        shape = (self.num_classes, *self.out_features)
+        bias = self.linear.bias
+        return F.linear_cross_entropy(
+            input,
+            layout.reshape(self.linear.weight, (*shape, self.linear.in_features)),
+            target,
+            linear_bias=None if bias is None else layout.reshape(bias, shape),
+            weight=self.weight,
+            reduction=self.reduction,
+            ignore_index=self.ignore_index,
+            label_smoothing=self.label_smoothing,
+            options=self.options,
+        )
+
+    def extra_repr(self) -> str:
+        """What it was made with."""
+        linear = self.linear
+        parts = {"in_features": linear.in_features, "num_classes": self.num_classes, "out_features": self.out_features}
+        parts |= {"bias": linear.bias is not None, "reduction": self.reduction, "ignore_index": self.ignore_index}
+        parts |= {"label_smoothing": self.label_smoothing, "options": self.options}
+        return ", ".join(f"{name}={value}" for name, value in parts.items())
+
+
+class PoissonNLLLoss(_Loss):
+    """`F.poisson_nll_loss`. Example: `gm.nn.PoissonNLLLoss()(gm.zeros(2), gm.ones(2))` is `tensor(1.)`."""
+
+    def __init__(
+        self, log_input: bool = True, full: bool = False, eps: float = 1e-8, reduction: Reduction = "mean"
+    ) -> None:
+        super().__init__(reduction)
+        self.log_input, self.full, self.eps = log_input, full, eps
+
+    def forward(self, log_input: Tensor, target: Tensor) -> Tensor:
+        """Logarithms of rates (rates, unless `log_input`), and counts of one shape."""
+        return F.poisson_nll_loss(log_input, target, self.log_input, self.full, eps=self.eps, reduction=self.reduction)
+
+
+class GaussianNLLLoss(_Loss):
+    """`F.gaussian_nll_loss`.
+
+    Example: `gm.nn.GaussianNLLLoss()(gm.zeros(2), gm.ones(2), gm.ones(2))` is `tensor(0.5000)`.
+    """
+
+    def __init__(self, *, full: bool = False, eps: float = 1e-6, reduction: Reduction = "mean") -> None:
+        super().__init__(reduction)
+        self.full, self.eps = full, eps
+
+    def forward(self, input: Tensor, target: Tensor, var: Tensor | float) -> Tensor:
+        """Means and targets of one shape, and variances that broadcast with them."""
+        return F.gaussian_nll_loss(input, target, var, self.full, self.eps, self.reduction)
+
+
+class CTCLoss(_Loss):
+    """`F.ctc_loss` (Graves et al. 2006).
+
+    Example: `gm.nn.CTCLoss()(gm.full((2, 1, 3), -1.0), gm.tensor([[1]]), (2,), (1,))` is `tensor(0.9014)`.
+    """
+
+    def __init__(self, blank: int = 0, reduction: Reduction = "mean", zero_infinity: bool = False) -> None:
+        super().__init__(reduction)
+        self.blank, self.zero_infinity = blank, zero_infinity
+
+    def forward(
+        self,
+        log_probs: Tensor,
+        targets: Tensor,
+        input_lengths: Tensor | Sequence[int],
+        target_lengths: Tensor | Sequence[int],
+    ) -> Tensor:
+        """Log-probabilities (T, N, C), classes (N, S) or all in one row, and the lengths (N,) of both."""
+        return F.ctc_loss(
+            log_probs, targets, input_lengths, target_lengths, self.blank, self.reduction, self.zero_infinity
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -21,6 +22,7 @@ __all__ = [
     "InstanceNorm2d",
     "InstanceNorm3d",
     "LayerNorm",
+    "LocalResponseNorm",
     "RMSNorm",
 ]
 
@@ -45,8 +47,8 @@ class _Affine(Layer):
             init.zeros_(self.bias)
 
 
-class _BatchNorm(_Affine):
-    """`F.batch_norm` with statistics of its own. Abstract.
+class _Tracking(_Affine):
+    """A normalisation of channels that may follow their statistics. Abstract.
 
     Attributes:
         running_mean, running_var: buffers (C,) that follow the batches' statistics in training.
@@ -54,7 +56,6 @@ class _BatchNorm(_Affine):
     """
 
     shown = ("=num_features", "eps", "momentum", "affine")
-    ranks: ClassVar[tuple[int, ...]]
     running_mean: Tensor | None
     running_var: Tensor | None
     num_batches_tracked: Tensor | None
@@ -89,6 +90,16 @@ class _BatchNorm(_Affine):
             self.running_var.fill_(1)
             self.num_batches_tracked.zero_()
 
+    def extra_repr(self) -> str:
+        """What it was made with."""
+        return f"{super().extra_repr()}, bias={self.bias is not None}, track_running_stats={self.track_running_stats}"
+
+
+class _BatchNorm(_Tracking):
+    """`F.batch_norm` with statistics of its own. Abstract."""
+
+    ranks: ClassVar[tuple[int, ...]]
+
     def forward(self, input: Tensor) -> Tensor:
         """(N, C, …) of the same shape. Raises ValueError for another number of dims."""
         if input.ndim not in self.ranks:
@@ -102,10 +113,6 @@ class _BatchNorm(_Affine):
         mean, variance = self.running_mean, self.running_var
         alone = self.training or mean is None
         return F.batch_norm(input, mean, variance, self.weight, self.bias, alone, momentum, self.eps)
-
-    def extra_repr(self) -> str:
-        """What it was made with."""
-        return f"{super().extra_repr()}, bias={self.bias is not None}, track_running_stats={self.track_running_stats}"
 
 
 class BatchNorm1d(_BatchNorm):
@@ -135,43 +142,50 @@ class BatchNorm3d(_BatchNorm):
     ranks = (5,)
 
 
-class _InstanceNorm(_Affine):
+class _InstanceNorm(_Tracking):
     """`F.instance_norm`: each channel of each sample on its own. Abstract."""
 
-    shown = ("=num_features", "eps", "momentum", "affine")
     rank: ClassVar[int]
 
     def __init__(
         self,
         num_features: int,
         eps: float = 1e-5,
-        momentum: float = 0.1,
+        momentum: float | None = 0.1,
         affine: bool = False,
         track_running_stats: bool = False,
         device: object = None,
         dtype: _dtype.DTypeLike | None = None,
+        *,
+        bias: bool = True,
     ) -> None:
-        super().__init__()
-        if track_running_stats:
-            raise NotImplementedError("InstanceNorm does not track running statistics: leave track_running_stats False")
-        self.num_features, self.eps, self.momentum = num_features, eps, momentum
-        self.affine, self.track_running_stats = affine, track_running_stats
-        self._register((num_features,), affine, affine, device, dtype)
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype, bias=bias)
 
     def forward(self, input: Tensor) -> Tensor:
-        """(N, C, …) or (C, …) of the same shape. Raises ValueError for another number of dims."""
+        """(N, C, …) or (C, …) of the same shape. Raises ValueError for another number of dims or of channels."""
         if input.ndim not in (self.rank + 1, self.rank + 2):
             raise ValueError(f"expected {self.rank + 1}D or {self.rank + 2}D input (got {input.ndim}D input)")
-        if input.ndim == self.rank + 1:
+        dim = input.ndim - self.rank - 1
+        if input.shape[dim] != self.num_features:
+            if self.affine:
+                raise ValueError(
+                    f"expected input's size at dim={dim} to match num_features ({self.num_features}), but got: "
+                    f"{input.shape[dim]}."
+                )
+            warnings.warn(
+                f"input's size at dim={dim} does not match num_features. You can silence this warning by not passing "
+                "in num_features, which is not used because affine=False",
+                stacklevel=2,
+            )
+        if dim == 0:
             return self._normalized(input.unsqueeze(0)).squeeze(0)
         return self._normalized(input)
 
     def _normalized(self, input: Tensor) -> Tensor:
-        return F.instance_norm(input, weight=self.weight, bias=self.bias, eps=self.eps)
-
-    def extra_repr(self) -> str:
-        """What it was made with."""
-        return f"{super().extra_repr()}, bias={self.bias is not None}, track_running_stats={self.track_running_stats}"
+        own = self.training or not self.track_running_stats
+        return F.instance_norm(
+            input, self.running_mean, self.running_var, self.weight, self.bias, own, self.momentum or 0.0, self.eps
+        )
 
 
 class InstanceNorm1d(_InstanceNorm):
@@ -297,3 +311,20 @@ class RMSNorm(_Affine):
     def forward(self, input: Tensor) -> Tensor:
         """(…, *normalized_shape) of the same shape. Raises ShapeError."""
         return F.rms_norm(input, self.normalized_shape, self.weight, self.eps)
+
+
+class LocalResponseNorm(Layer):
+    """`F.local_response_norm` over neighbouring channels.
+
+    Example: `gm.nn.LocalResponseNorm(2)(gm.ones(1, 3, 2)).shape` is `torch.Size([1, 3, 2])`.
+    """
+
+    shown = ("=size", "alpha", "beta", "k")
+
+    def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> None:
+        super().__init__()
+        self.size, self.alpha, self.beta, self.k = size, alpha, beta, k
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(N, C, …) of the same shape. Raises InvalidRequestError below 3 dims."""
+        return F.local_response_norm(input, self.size, self.alpha, self.beta, self.k)

@@ -1,36 +1,24 @@
-"""Pooling, dropout, padding and reshaping as modules. In shapes, N is the batch, C channels, … any dims."""
+"""Padding, reshaping and resizing as modules. In shapes, N is the batch, C channels, … any dims."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import ClassVar
 
-from gradmesh._functions import activation, layers, layout, windows
+from gradmesh._functions import images, layers, layout, windows
 from gradmesh._tensor import Tensor
 from gradmesh.nn.modules._layer import Layer, each
 
 __all__ = [
-    "AdaptiveAvgPool1d",
-    "AdaptiveAvgPool2d",
-    "AdaptiveAvgPool3d",
-    "AvgPool1d",
-    "AvgPool2d",
-    "AvgPool3d",
+    "ChannelShuffle",
     "CircularPad1d",
     "CircularPad2d",
     "CircularPad3d",
     "ConstantPad1d",
     "ConstantPad2d",
     "ConstantPad3d",
-    "Dropout",
-    "Dropout1d",
-    "Dropout2d",
-    "Dropout3d",
     "Flatten",
     "Fold",
-    "MaxPool1d",
-    "MaxPool2d",
-    "MaxPool3d",
     "PixelShuffle",
     "PixelUnshuffle",
     "ReflectionPad1d",
@@ -41,249 +29,15 @@ __all__ = [
     "ReplicationPad3d",
     "Unflatten",
     "Unfold",
+    "Upsample",
+    "UpsamplingBilinear2d",
+    "UpsamplingNearest2d",
     "ZeroPad1d",
     "ZeroPad2d",
     "ZeroPad3d",
 ]
 
 Each = int | Sequence[int]
-
-# --- pooling --------------------------------------------------------------------------------------
-
-
-class _MaxPool(Layer):
-    """The largest element of each window. Abstract."""
-
-    shown = ("kernel_size", "stride", "padding", "dilation", "ceil_mode")
-    function: ClassVar[Callable[..., Tensor]]
-
-    def __init__(
-        self,
-        kernel_size: Each,
-        stride: Each | None = None,
-        padding: Each = 0,
-        dilation: Each = 1,
-        return_indices: bool = False,
-        ceil_mode: bool = False,
-    ) -> None:
-        super().__init__()
-        self.kernel_size, self.stride = kernel_size, kernel_size if stride is None else stride
-        self.padding, self.dilation = padding, dilation
-        self.return_indices, self.ceil_mode = return_indices, ceil_mode
-
-    def forward(self, input: Tensor) -> Tensor:
-        """(N, C, …) or (C, …) with shorter last dims; with the places of the elements if `return_indices`."""
-        return type(self).function(
-            input,
-            self.kernel_size,
-            self.stride,
-            self.padding,
-            self.dilation,
-            ceil_mode=self.ceil_mode,
-            return_indices=self.return_indices,
-        )
-
-
-class MaxPool1d(_MaxPool):
-    """`F.max_pool1d` of (N, C, L). Example: `gm.nn.MaxPool1d(2)(gm.ones(1, 1, 4)).shape` is `torch.Size([1, 1, 2])`."""
-
-    function = staticmethod(windows.max_pool1d)
-
-
-class MaxPool2d(_MaxPool):
-    """`F.max_pool2d` of (N, C, H, W).
-
-    Example: `gm.nn.MaxPool2d(2)(gm.ones(1, 1, 4, 4)).shape` is `torch.Size([1, 1, 2, 2])`.
-    """
-
-    function = staticmethod(windows.max_pool2d)
-
-
-class MaxPool3d(_MaxPool):
-    """`F.max_pool3d` of (N, C, D, H, W).
-
-    Example: `gm.nn.MaxPool3d(2)(gm.ones(1, 1, 2, 2, 2)).shape` is `torch.Size([1, 1, 1, 1, 1])`.
-    """
-
-    function = staticmethod(windows.max_pool3d)
-
-
-class AvgPool1d(Layer):
-    """`F.avg_pool1d` of (N, C, L). Example: `gm.nn.AvgPool1d(2)(gm.ones(1, 1, 4)).shape` is `torch.Size([1, 1, 2])`."""
-
-    shown = ("kernel_size", "stride", "padding")
-
-    def __init__(
-        self,
-        kernel_size: Each,
-        stride: Each | None = None,
-        padding: Each = 0,
-        ceil_mode: bool = False,
-        count_include_pad: bool = True,
-    ) -> None:
-        super().__init__()
-        self.kernel_size, self.padding = each(kernel_size, 1), each(padding, 1)
-        self.stride = self.kernel_size if stride is None else each(stride, 1)
-        self.ceil_mode, self.count_include_pad = ceil_mode, count_include_pad
-
-    def forward(self, input: Tensor) -> Tensor:
-        """(N, C, L) or (C, L) with a shorter last dim."""
-        return windows.avg_pool1d(
-            input, self.kernel_size, self.stride, self.padding, self.ceil_mode, self.count_include_pad
-        )
-
-
-class _AvgPool(Layer):
-    """The mean of each window. Abstract."""
-
-    shown = ("kernel_size", "stride", "padding")
-    function: ClassVar[Callable[..., Tensor]]
-
-    def __init__(
-        self,
-        kernel_size: Each,
-        stride: Each | None = None,
-        padding: Each = 0,
-        ceil_mode: bool = False,
-        count_include_pad: bool = True,
-        divisor_override: int | None = None,
-    ) -> None:
-        super().__init__()
-        self.kernel_size, self.stride = kernel_size, kernel_size if stride is None else stride
-        self.padding, self.ceil_mode = padding, ceil_mode
-        self.count_include_pad, self.divisor_override = count_include_pad, divisor_override
-
-    def forward(self, input: Tensor) -> Tensor:
-        """(N, C, …) or (C, …) with shorter last dims."""
-        return type(self).function(
-            input,
-            self.kernel_size,
-            self.stride,
-            self.padding,
-            self.ceil_mode,
-            self.count_include_pad,
-            self.divisor_override,
-        )
-
-
-class AvgPool2d(_AvgPool):
-    """`F.avg_pool2d` of (N, C, H, W).
-
-    Example: `gm.nn.AvgPool2d(2)(gm.ones(1, 1, 4, 4)).shape` is `torch.Size([1, 1, 2, 2])`.
-    """
-
-    function = staticmethod(windows.avg_pool2d)
-
-
-class AvgPool3d(_AvgPool):
-    """`F.avg_pool3d` of (N, C, D, H, W).
-
-    Example: `gm.nn.AvgPool3d(2)(gm.ones(1, 1, 2, 2, 2)).shape` is `torch.Size([1, 1, 1, 1, 1])`.
-    """
-
-    function = staticmethod(windows.avg_pool3d)
-
-
-class _AdaptivePool(Layer):
-    """The means of windows that leave a given size. Abstract."""
-
-    shown = ("output_size",)
-    function: ClassVar[Callable[..., Tensor]]
-
-    def __init__(self, output_size: int | Sequence[int | None]) -> None:
-        super().__init__()
-        self.output_size = output_size
-
-    def forward(self, input: Tensor) -> Tensor:
-        """(N, C, …) or (C, …) with last dims of `output_size`."""
-        return type(self).function(input, self.output_size)
-
-
-class AdaptiveAvgPool1d(_AdaptivePool):
-    """`F.adaptive_avg_pool1d`.
-
-    Example: `gm.nn.AdaptiveAvgPool1d(2)(gm.ones(1, 1, 6)).shape` is `torch.Size([1, 1, 2])`.
-    """
-
-    function = staticmethod(windows.adaptive_avg_pool1d)
-
-
-class AdaptiveAvgPool2d(_AdaptivePool):
-    """`F.adaptive_avg_pool2d`.
-
-    Example: `gm.nn.AdaptiveAvgPool2d(1)(gm.ones(1, 1, 6, 6)).shape` is `torch.Size([1, 1, 1, 1])`.
-    """
-
-    function = staticmethod(windows.adaptive_avg_pool2d)
-
-
-class AdaptiveAvgPool3d(_AdaptivePool):
-    """`F.adaptive_avg_pool3d`.
-
-    Example: `gm.nn.AdaptiveAvgPool3d(1)(gm.ones(1, 1, 2, 2, 2)).shape` is `torch.Size([1, 1, 1, 1, 1])`.
-    """
-
-    function = staticmethod(windows.adaptive_avg_pool3d)
-
-
-# --- dropout --------------------------------------------------------------------------------------
-
-
-class _Dropout(Layer):
-    """Zeroes at random in training, and scales the rest by 1 / (1 - p). Abstract."""
-
-    shown = ("p", "inplace")
-
-    def __init__(self, p: float = 0.5, inplace: bool = False) -> None:
-        super().__init__()
-        if not 0 <= p <= 1:
-            raise ValueError(f"dropout probability has to be between 0 and 1, but got {p}")
-        self.p, self.inplace = p, inplace
-
-
-class Dropout(_Dropout):
-    """`F.dropout`: single elements. Example: `gm.nn.Dropout(0.5).eval()(gm.ones(2))` is `tensor([1., 1.])`."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Any shape."""
-        return activation.dropout(input, self.p, self.training, self.inplace)
-
-
-class _ChannelDropout(_Dropout):
-    """Whole channels. Abstract."""
-
-    rank: ClassVar[int]
-
-    def forward(self, input: Tensor) -> Tensor:
-        """(N, C, …), or (C, …) where that has fewer dims."""
-        if input.ndim == self.rank + 1:
-            return activation.feature_dropout(layout.unsqueeze(input, 0), self.p, self.training).squeeze(0)
-        return activation.feature_dropout(input, self.p, self.training)
-
-
-class Dropout1d(_ChannelDropout):
-    """Whole channels of (N, C, L). Example: `gm.nn.Dropout1d().eval()(gm.ones(1, 1, 1))` is `tensor([[[1.]]])`."""
-
-    rank = 1
-
-
-class Dropout2d(_ChannelDropout):
-    """Whole channels of (N, C, H, W).
-
-    Example: `gm.nn.Dropout2d().eval()(gm.ones(1, 1, 1, 1))` is `tensor([[[[1.]]]])`.
-    """
-
-    rank = 2
-
-
-class Dropout3d(_ChannelDropout):
-    """Whole channels of (N, C, D, H, W).
-
-    Example: `gm.nn.Dropout3d().eval()(gm.ones(1, 1, 1, 1, 1)).shape` is `torch.Size([1, 1, 1, 1, 1])`.
-    """
-
-    rank = 3
-
 
 # --- padding --------------------------------------------------------------------------------------
 
@@ -462,12 +216,25 @@ class Flatten(Layer):
 
 
 class Unflatten(Layer):
-    """One dim as several. Example: `gm.nn.Unflatten(1, (2, 3))(gm.ones(4, 6)).shape` is `torch.Size([4, 2, 3])`."""
+    """One dim as several. Raises TypeError for sizes that are no ints.
+
+    Example: `gm.nn.Unflatten(1, (2, 3))(gm.ones(4, 6)).shape` is `torch.Size([4, 2, 3])`.
+    """
 
     shown = ("dim", "unflattened_size")
 
     def __init__(self, dim: int, unflattened_size: Sequence[int]) -> None:
         super().__init__()
+        if not isinstance(unflattened_size, (tuple, list)):
+            raise TypeError(
+                f"unflattened_size must be a tuple of ints, but found type {type(unflattened_size).__name__}"
+            )
+        for index, size in enumerate(unflattened_size):
+            if not isinstance(size, int):
+                raise TypeError(
+                    f"unflattened_size must be tuple of ints, but found element of type {type(size).__name__} at pos "
+                    f"{index}"
+                )
         self.dim, self.unflattened_size = dim, unflattened_size
 
     def forward(self, input: Tensor) -> Tensor:
@@ -544,3 +311,75 @@ class Fold(Layer):
     def forward(self, input: Tensor) -> Tensor:
         """(N, C K K, L) is (N, C, H, W)."""
         return windows.fold(input, self.output_size, self.kernel_size, self.dilation, self.padding, self.stride)
+
+
+class ChannelShuffle(Layer):
+    """`F.channel_shuffle`: channels of g groups, one of each group in turn.
+
+    Example: `gm.nn.ChannelShuffle(2)(gm.arange(4.).reshape(1, 4, 1, 1)).flatten()` is `tensor([0., 2., 1., 3.])`.
+    """
+
+    shown = ("groups",)
+
+    def __init__(self, groups: int) -> None:
+        super().__init__()
+        self.groups = groups
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(N, C, …) of the same shape."""
+        return windows.channel_shuffle(input, self.groups)
+
+
+class Upsample(Layer):
+    """`F.interpolate` to a size or by a factor.
+
+    Example: `gm.nn.Upsample(scale_factor=2)(gm.tensor([[[1., 2.]]]))` is `tensor([[[1., 1., 2., 2.]]])`.
+    """
+
+    def __init__(
+        self,
+        size: Each | None = None,
+        scale_factor: float | tuple[float, ...] | None = None,
+        mode: images.Mode = "nearest",
+        align_corners: bool | None = None,
+        recompute_scale_factor: bool | None = None,
+    ) -> None:
+        super().__init__()
+        self.name, self.size, self.mode = type(self).__name__, size, mode
+        self.scale_factor: float | tuple[float, ...] | None = None
+        if isinstance(scale_factor, tuple):
+            self.scale_factor = tuple([float(factor) for factor in scale_factor])
+        elif scale_factor:
+            self.scale_factor = float(scale_factor)
+        self.align_corners, self.recompute_scale_factor = align_corners, recompute_scale_factor
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(N, C, …) with other last dims."""
+        return images.interpolate(
+            input, self.size, self.scale_factor, self.mode, self.align_corners, self.recompute_scale_factor
+        )
+
+    def extra_repr(self) -> str:
+        """The size or the factor, and the mode."""
+        wanted = f"size={self.size!r}" if self.scale_factor is None else f"scale_factor={self.scale_factor!r}"
+        return f"{wanted}, mode={self.mode!r}"
+
+
+class UpsamplingNearest2d(Upsample):
+    """`Upsample` of (N, C, H, W) by the nearest elements.
+
+    Example: `gm.nn.UpsamplingNearest2d(2)(gm.ones(1, 1, 1, 1)).shape` is `torch.Size([1, 1, 2, 2])`.
+    """
+
+    def __init__(self, size: Each | None = None, scale_factor: float | tuple[float, float] | None = None) -> None:
+        super().__init__(size, scale_factor, mode="nearest")
+
+
+class UpsamplingBilinear2d(Upsample):
+    """`Upsample` of (N, C, H, W) along lines, corners on corners.
+
+    Example: `gm.nn.UpsamplingBilinear2d(2)(gm.ones(1, 1, 1, 1)).shape` is `torch.Size([1, 1, 2, 2])`.
+    """
+
+    def __init__(self, size: Each | None = None, scale_factor: float | tuple[float, float] | None = None) -> None:
+        super().__init__(size, scale_factor, mode="bilinear", align_corners=True)
