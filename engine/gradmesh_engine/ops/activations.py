@@ -203,7 +203,13 @@ def _leaky_kernel(site: Site) -> Run:
         np.multiply(x, slope, out=out)
         pick(x, out, out=out)
 
-    return run
+    def run_flat(x: np.ndarray, out: np.ndarray) -> None:
+        # Infinity times 0 is NaN, but only the negative one is multiplied.
+        np.minimum(x, 0, out=out)
+        np.multiply(out, slope, out=out)
+        np.add(out, np.maximum(x, 0), out=out)
+
+    return run if slope else run_flat
 
 
 leaky_relu = pointwise(
@@ -218,13 +224,22 @@ leaky_relu = pointwise(
     grad_name="LeakyReluBackward0",
     doc="x, and negative_slope * x where x < 0.",
 )
+
+
+def _prelu(x: V, weight: V) -> V:
+    above = gt(x, constant(x, 0))
+    # A weight that is not finite concerns no other element.
+    result: V = where(above, x, weight * keep(x, logical_not(above)))
+    return result
+
+
 prelu = declare(
     Composite(
         name="prelu",
         arity=2,
         grad_name="PreluKernelBackward0",
         doc="x, and weight * x where x < 0.",
-        body=lambda x, weight: where(gt(x, constant(x, 0)), x, weight * x),
+        body=_prelu,
     )
 )
 
@@ -348,7 +363,7 @@ def _glu(x: V, dim: int) -> V:
 def _glu_vjp(g: V, y: V, x: V, dim: int) -> tuple[V]:
     a, b, at = _halves(x, dim)
     s = sigmoid(b)
-    return (lookup("concat")(g * s, g * a * (s * (1 - s)), dim=at),)
+    return (lookup("concat")(g * s, g * (s * (1 - s)) * a, dim=at),)
 
 
 _activation(

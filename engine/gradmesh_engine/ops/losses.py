@@ -213,7 +213,7 @@ class _Logits:
         """The terms, before the weight."""
         result: V
         if self.pos_weight is None:
-            result = log1pexp(self.x) - self.x * self.t
+            result = (1 - self.t) * self.x + log1pexp(-self.x)
         else:
             result = (1 - self.t) * self.x + self.sharpened() * log1pexp(-self.x)
         return result

@@ -307,8 +307,7 @@ neg = pointwise("neg", np.negative, allowed=_sub_allowed, vjp=lambda g, y, x: (-
 
 
 def _div_vjp(g: V, y: V, b: V) -> tuple[V, V]:
-    ga = g / conjugate(b)
-    return ga, -(ga * conjugate(y))
+    return g / conjugate(b), -(g * conjugate(y / b))
 
 
 # --- comparison -----------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from gradmesh_engine.builder import V
 from gradmesh_engine.errors import AxisError, ShapeError
 from gradmesh_engine.graph import TensorSpec
 from gradmesh_engine.ops.base import Attr, Factor, Primitive, Reduction, Site, Specs, Vjp, declare, lookup
-from gradmesh_engine.ops.pointwise import Run, convert, keep
+from gradmesh_engine.ops.pointwise import Run, convert
 
 # --- dims -----------------------------------------------------------------------------------------
 
@@ -266,10 +266,10 @@ def _reduction(name: str, ufunc: np.ufunc, kind: Reduction, vjp: Vjp, doc: str, 
 
 
 def _extreme_vjp(g: V, y: V, x: V, dims: tuple[int, ...]) -> tuple[V]:
-    # Ties share evenly.
-    mask = lookup("eq")(x, spread(y, dims, x.shape))
-    share = g / reduce_sum(convert(mask, dtype=g.dtype.name), dims=dims)
-    return (keep(spread(share, dims, x.shape), mask),)
+    # Ties share evenly. No element equals NaN, of which each gets an infinite share of none: NaN.
+    mask = convert(lookup("eq")(x, spread(y, dims, x.shape)), dtype=g.dtype.name)
+    share = g / reduce_sum(mask, dims=dims)
+    return (spread(share, dims, x.shape) * mask,)
 
 
 reduce_sum = _reduction(

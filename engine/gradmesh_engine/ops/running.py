@@ -153,7 +153,7 @@ def prod_backward(g: V, y: V, x: V, dims: tuple[int, ...]) -> V:
     zero, one = is_zero(x), constant(x, 1)
     zeros = reduce_sum(convert(zero, dtype=real_of(g.dtype).name), dims=dims)
     others = reduce_prod(where(zero, one, x), dims=dims)
-    usual = g * conjugate(y / where(is_zero(y), one, y) * others)
+    usual = g * conjugate(y)
     spare = keep(g * conjugate(others), eq(zeros, constant(zeros, 1)))
     return others_of(*(spread(v, dims, x.shape) for v in (usual, spare, g)), x, dims=dims)
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from gradmesh_engine import dtypes
-from gradmesh_engine.builder import V
+from gradmesh_engine.builder import V, constant
 from gradmesh_engine.dtypes import FLOAT
 from gradmesh_engine.errors import DTypeError
 from gradmesh_engine.ops.base import Attr, Composite, Primitive, Site, declare
@@ -23,11 +23,14 @@ from gradmesh_engine.ops.pointwise import (
     keep,
     le,
     logical_and,
+    logical_not,
     logical_or,
+    lt,
     nonzero,
     pointwise,
+    where,
 )
-from gradmesh_engine.ops.smooth import reciprocal, sigmoid
+from gradmesh_engine.ops.smooth import log, reciprocal, sigmoid
 
 # --- two operands ---------------------------------------------------------------------------------
 
@@ -121,7 +124,7 @@ xlogy: Primitive = pointwise(
     allowed=REAL,
     cost=8.0,
     inplace=False,
-    vjp=lambda g, y, a, b: (g * xlogy(convert(nonzero(a), dtype=a.dtype.name), b), g * (a / b)),
+    vjp=lambda g, y, a, b: (g * keep(log(b), logical_or(nonzero(a), logical_not(le(b, constant(b, 0))))), g * a / b),
     doc="a * log(b), and 0 where a is 0.",
 )
 
@@ -137,6 +140,15 @@ rsub = declare(
         body=lambda a, b, number: b - a,
     )
 )
+
+
+def _lerp(a: V, b: V, weight: V, number: bool | None) -> V:
+    # From the nearer end, so that it is met exactly.
+    near = lt(absolute(weight), constant(absolute(weight), 0.5))
+    result: V = where(near, a, b) + where(near, weight, weight - 1) * (b - a)
+    return result
+
+
 lerp = declare(
     Composite(
         name="lerp",
@@ -144,7 +156,7 @@ lerp = declare(
         attrs=NUMBER_GIVEN,
         grad_name=by_number("LerpBackward1", "LerpBackward0"),
         doc="a + weight * (b - a)",
-        body=lambda a, b, weight, number: a + weight * (b - a),
+        body=_lerp,
     )
 )
 addcmul = declare(

@@ -17,7 +17,7 @@ from gradmesh_engine.builder import V, constant
 from gradmesh_engine.errors import AttributeTypeError
 from gradmesh_engine.graph import AttrValue
 from gradmesh_engine.ops.base import Attr, Composite, Site, declare
-from gradmesh_engine.ops.numeric import sgn
+from gradmesh_engine.ops.numeric import isfinite, sgn
 from gradmesh_engine.ops.pointwise import (
     REAL,
     Run,
@@ -34,6 +34,7 @@ from gradmesh_engine.ops.pointwise import (
     logical_not,
     lt,
     ne,
+    nonzero,
     pointwise,
     where,
     zeros_like,
@@ -113,16 +114,28 @@ def _by(slope: Callable[[V, V], V]) -> tuple[Callable[..., V]]:
     return (lambda g, y, x: g * slope(y, x),)
 
 
+def _mantissa_slope(y: V, x: V) -> V:
+    """2 to minus the exponent, which is 0 of 0, infinities and NaN."""
+    result: V = where(logical_and(nonzero(x), isfinite(x)), y / x, constant(x, 1))
+    return result
+
+
+def _tiny(x: V) -> V:
+    """Where a number is nothing beside 1, and its reciprocal may overflow."""
+    result: V = logical_and(ge(x, constant(x, -1e-17)), le(x, constant(x, 1e-17)))
+    return result
+
+
 def _i1_slope(y: V, x: V) -> V:
     """i0(x) - i1(x) / x, and 1/2 at 0."""
-    flat = is_zero(x)
+    flat = _tiny(x)
     safe = where(flat, constant(x, 1), x)
     return where(flat, constant(x, 0.5), of(safe, "i0") - y / safe)
 
 
 def _i1e_slope(y: V, x: V) -> V:
     """i0e(x) - i1e(x) (sgn(x) + 1 / x), and 1/2 at 0."""
-    flat = is_zero(x)
+    flat = _tiny(x)
     safe = where(flat, constant(x, 1), x)
     return where(flat, constant(x, 0.5), of(safe, "i0e") - y * (sgn(x) + 1 / safe))
 
@@ -146,7 +159,7 @@ FUNCTIONS: Final[Mapping[str, Function]] = {
     "i1e": Function(_scipy("i1e"), _by(_i1e_slope)),
     "lgamma": Function(_lgamma, _by(lambda y, x: of(x, "digamma"))),
     "log_ndtr": Function(_scipy("log_ndtr"), _by(lambda y, x: exp(-(y + x * x * 0.5)) * (1 / _ROOT_2PI))),
-    "mantissa": Function(_mantissa, _by(lambda y, x: where(is_zero(x), constant(x, 1), y / x))),
+    "mantissa": Function(_mantissa, _by(_mantissa_slope)),
     "modified_bessel_k0": Function(_scipy("k0")),
     "modified_bessel_k1": Function(_scipy("k1")),
     "ndtri": Function(_scipy("ndtri"), _by(lambda y, x: exp(y * y * 0.5) * _ROOT_2PI)),

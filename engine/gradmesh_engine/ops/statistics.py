@@ -13,7 +13,7 @@ from gradmesh_engine.errors import DTypeError, ShapeError
 from gradmesh_engine.graph import AttrValue
 from gradmesh_engine.ops.base import Attr, Composite, Primitive, Specs, declare, lookup
 from gradmesh_engine.ops.numeric import absolute, isinf, isnan, pow_scalar, real, sgn, square
-from gradmesh_engine.ops.pointwise import conjugate, convert, detach, eq, keep, logical_not, nonzero, where
+from gradmesh_engine.ops.pointwise import conjugate, convert, detach, eq, keep, logical_not, logical_or, nonzero, where
 from gradmesh_engine.ops.reduce import (
     argmax_along,
     argmin_along,
@@ -190,6 +190,13 @@ def _extreme(name: str, primitive: Primitive) -> Callable[..., V]:
     return body
 
 
+def _extreme_of_all_vjp(g: V, y: V, x: V) -> tuple[V]:
+    dims = tuple(range(x.ndim))
+    # NaN is the largest and the smallest where there is one.
+    best = convert(logical_or(eq(x, spread(y, dims, x.shape)), isnan(x)), dtype=g.dtype.name)
+    return (spread(g / reduce_sum(best, dims=dims), dims, x.shape) * best,)
+
+
 def _aminmax(x: V, dim: Sequence[int] | None, keepdim: bool) -> tuple[V, V]:
     return _extreme("amin", reduce_min)(x, dim, keepdim), _extreme("amax", reduce_max)(x, dim, keepdim)
 
@@ -238,6 +245,7 @@ for _name, _primitive, _arg in (("max", reduce_max, argmax_along), ("min", reduc
             grad_name=f"{_title}Backward1",
             doc=f"{_what} of all elements; ties share the gradient.",
             body=_extreme(_name, _primitive),
+            vjp=_extreme_of_all_vjp,
         )
     )
     declare(
