@@ -131,10 +131,14 @@ def _pass(
                 if changed is not None:
                     cotangents = _unwrapped(changed)
         needs = tuple([value is not None and value.requires_grad for value in made.inputs])
-        if made.app is None:
-            pulled = made.pull(cotangents, create_graph)  # type: ignore[attr-defined]
-        else:
-            pulled = _pull(made, cotangents, needs)
+        segment, STATE.segment = STATE.segment, -abs(made.segment)
+        try:
+            if made.app is None:
+                pulled = made.pull(cotangents, create_graph)  # type: ignore[attr-defined]
+            else:
+                pulled = _pull(made, cotangents, needs)
+        finally:
+            STATE.segment = segment
         if STATE.anomaly and not STATE.traces:
             _refuse_nan(made, pulled)
         if hooks is not None and hooks.post:

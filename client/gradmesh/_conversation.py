@@ -291,7 +291,9 @@ class Conversation:
         moved = _Moved()
         sending = yield from self._sort(request, endpoint, budget)
         heavy = sending.inline_bytes > HEAVY_BYTES
-        message = pb.ComputeRequest(graph_digest=graph.digest, wrt=query.wrt, want_grad_fns=self._grad_fns)
+        message = pb.ComputeRequest(
+            graph_digest=graph.digest, wrt=query.wrt, want_grad_fns=self._grad_fns, segments=query.segments
+        )
         handles: dict[int, bytes] = {}
         elsewhere = bool(sending.digests or sending.streamed)
         upload = elsewhere
@@ -456,7 +458,7 @@ class Conversation:
 
     def _explain(self, request: Request, endpoint: Endpoint, budget: Budget) -> Steps[str]:
         graph, query = request.graph, request.query
-        message = pb.ExplainRequest(graph_digest=graph.digest, wrt=query.wrt)
+        message = pb.ExplainRequest(graph_digest=graph.digest, wrt=query.wrt, segments=query.segments)
         for value, given in zip(query.of, query.given, strict=True):
             message.of.append(pb.Objective(value=value, cotangent=tensor_pb.Tensor() if given else None))
         try:

@@ -7,6 +7,7 @@ answers from the current session, `gradmesh.aio` from one that is awaited.
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
+from dataclasses import replace
 from typing import Any, Final, TypeAlias, TypeVar
 
 import numpy as np
@@ -136,6 +137,9 @@ def requesting(
     computed = False
     try:
         graph = gathering.graph([number for _, number in pairs])
+        segments = gathering.segments()
+        if segments:
+            query = replace(query, segments=segments)
         inputs = []
         for value in gathering.inputs:
             assert value.data is not None

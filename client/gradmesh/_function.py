@@ -142,6 +142,7 @@ class FunctionNode(Made):
         self.code = None
         self.instruction = 0
         self.epoch = STATE.epoch
+        self.segment = STATE.segment
         self.freed = False
         self.wrote = False
         self.hooks = None

@@ -173,6 +173,17 @@ class Gathering:
         key = (tuple(self._loose), tuple(self._key), tuple(outputs))
         return GRAPHS.get(key, self)
 
+    def segments(self) -> tuple[int, ...]:
+        """For each node the number of its checkpoint, as of Query.segments; counted in the order met."""
+        if not any([made.segment for made in self.order]):
+            return ()
+        numbers: dict[int, int] = {0: 0}
+        found = []
+        for made in self.order:
+            number = numbers.setdefault(abs(made.segment), len(numbers))
+            found.append(number if made.segment > 0 else -number)
+        return tuple(found)
+
     def build(self, outputs: Sequence[int]) -> Graph:
         """The frozen graph, made from scratch."""
         count = len(self.inputs)

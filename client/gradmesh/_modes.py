@@ -31,6 +31,7 @@ class State(threading.local):
         prune: length of `live` at which dead entries are dropped.
         traces: calls with placeholders that are running, see _vmap.
         anomaly: whether gradients are searched for NaN, see autograd.anomaly.
+        segment: number of the checkpoint that records, minus that for its derivatives, 0 for none.
     """
 
     def __init__(self) -> None:
@@ -39,6 +40,7 @@ class State(threading.local):
         self.prune = 4096
         self.traces: list[Any] = []
         self.anomaly = False
+        self.segment = 0
 
     @property
     def grad(self) -> bool:

@@ -78,6 +78,7 @@ class Bone(Made):
         self.code = None
         self.instruction = 0
         self.epoch = 0
+        self.segment = 0
         self.freed = True
         self.wrote = False
         self.hooks = None

@@ -136,9 +136,10 @@ class Made:
         epoch: how many evaluations came before it.
         hooks: what the user attached to its `grad_fn`.
         view: the `grad_fn` object users hold, while they hold it.
+        segment: number of the checkpoint it was recorded in, minus that for its derivatives, 0 for none.
     """
 
-    __slots__ = ("app", "code", "epoch", "freed", "hooks", "inputs", "instruction", "view", "wrote")
+    __slots__ = ("app", "code", "epoch", "freed", "hooks", "inputs", "instruction", "segment", "view", "wrote")
 
     app: App | None
     code: CodeType | None
@@ -147,6 +148,7 @@ class Made:
     hooks: Any
     inputs: tuple[Value, ...]
     instruction: int
+    segment: int
     view: Any
     wrote: bool
 
@@ -187,6 +189,7 @@ class Value(Made):
         self.counter: Counter | None = None
         self.version = 0
         self.epoch = STATE.epoch
+        self.segment = STATE.segment
         self.code = None
         self.instruction = 0
         self.freed = False
@@ -218,6 +221,7 @@ class Bundle(Made):
         self.inputs = inputs
         self.results: list[weakref.ref[Value]] = []
         self.epoch = STATE.epoch
+        self.segment = STATE.segment
         self.code = None
         self.instruction = 0
         self.freed = False

@@ -82,14 +82,15 @@ class Trace:
             if made in self.found:
                 continue
             results = [made] if isinstance(made, Value) else [ref() for ref in made.results]  # type: ignore[attr-defined]
-            grad = STATE.grad
+            grad, segment = STATE.grad, STATE.segment
+            STATE.segment = made.segment or segment
             STATE.grad = grad and any([value is not None and value.requires_grad for value in results])
             try:
                 for value, operand in zip(results, self._applied(made), strict=True):
                     if value is not None:
                         self.found[value] = operand
             finally:
-                STATE.grad = grad
+                STATE.grad, STATE.segment = grad, segment
         return [self.found.get(root) or Operand(root, False) for root in roots]
 
     def _applied(self, made: Made) -> list[Operand]:

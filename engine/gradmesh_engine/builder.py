@@ -147,6 +147,7 @@ class Builder:
         self._seen: dict[tuple[object, ...], int] = {}
         self.regions: list[Region] = []
         self.origin = -1
+        self.segment = 0
         self._next_input = 0
         self._budget = current_budget()
         for spec in inputs:
@@ -179,7 +180,7 @@ class Builder:
         found = self._seen.get(key)
         if found is None:
             found = len(self._specs)
-            self._nodes.append(Node(op, inputs, attrs, (spec,), self.origin))
+            self._nodes.append(Node(op, inputs, attrs, (spec,), self.origin, self.segment))
             self._specs.append(spec)
             self._seen[key] = found
         return V(self, found, spec)

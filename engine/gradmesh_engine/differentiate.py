@@ -10,7 +10,7 @@ from typing import Any
 from gradmesh_engine import dtypes
 from gradmesh_engine.builder import Builder, Emitter, Region, V, constant
 from gradmesh_engine.errors import GradmeshError, InternalError, NotDifferentiableError
-from gradmesh_engine.graph import Attrs, AttrValue, Graph, TensorSpec, exact
+from gradmesh_engine.graph import Attrs, AttrValue, Graph, Node, TensorSpec, exact
 from gradmesh_engine.ops import Composite, Op, lookup, primitive_of
 
 
@@ -72,7 +72,7 @@ def differentiate(builder: Builder, of: Sequence[V], wrt: Sequence[V], cotangent
     for index in range(len(nodes) - 1, -1, -1):
         for region in reversed(ending.get(index, ())):  # the outermost region ends last
             if any(v in cots for v in region.outputs):
-                builder.origin = nodes[index].origin
+                _belongs(builder, nodes[index])
                 _region_vjp(builder, region, cots, accumulate, found, wanted)
         if first + index not in cots:
             continue
@@ -82,7 +82,7 @@ def differentiate(builder: Builder, of: Sequence[V], wrt: Sequence[V], cotangent
         node = nodes[index]
         if not any(depends[i] for i in node.inputs):
             continue
-        builder.origin = node.origin
+        _belongs(builder, node)
         op = primitive_of(node.op)
         if op.vjp is None:
             if op.grad_name:
@@ -102,6 +102,12 @@ def differentiate(builder: Builder, of: Sequence[V], wrt: Sequence[V], cotangent
         if number < first and number in cots:
             found[number] = cots[number]
     return [found.get(v.id) for v in wrt]
+
+
+def _belongs(builder: Builder, node: Node) -> None:
+    """What is emitted now is part of the derivative of a node."""
+    builder.origin = node.origin
+    builder.segment = -abs(node.segment)
 
 
 def _by_operand(inputs: Sequence[int], results: Sequence[V | None]) -> dict[int, V]:

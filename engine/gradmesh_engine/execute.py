@@ -614,5 +614,7 @@ def run_plan(
                 partials = worker(runners[0])(0, plan.split.groups)
             values.update(into)
             values.update(finish(plan, stage.index, partials))
+        for value in plan.over[stage.index]:
+            del values[value]
         runners[0][stage.index].seconds = perf_counter() - begin
     return [dense(values[v]) for v in plan.graph.outputs]

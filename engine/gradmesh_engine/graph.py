@@ -58,6 +58,7 @@ class Node:
         attrs: static attributes, sorted by name, defaults filled in.
         outputs: one spec per output.
         origin: index of the node of the user's graph this one came from (itself in that graph).
+        segment: number of the segment it is in, minus that for its derivatives, 0 for none; see Query.segments.
     """
 
     op: str
@@ -65,6 +66,7 @@ class Node:
     attrs: Attrs
     outputs: tuple[TensorSpec, ...]
     origin: int = field(default=-1, compare=False)
+    segment: int = field(default=0, compare=False)
 
     def attr(self, name: str) -> AttrValue:
         """The attribute called `name`. Raises KeyError."""

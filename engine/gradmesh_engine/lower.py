@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from gradmesh_engine.builder import Builder, V
 from gradmesh_engine.errors import GradmeshError
@@ -10,16 +10,17 @@ from gradmesh_engine.graph import Graph
 from gradmesh_engine.ops import lookup
 
 
-def lower_into(builder: Builder, graph: Graph, tagged: Collection[int] = ()) -> list[V]:
+def lower_into(builder: Builder, graph: Graph, tagged: Collection[int] = (), segments: Sequence[int] = ()) -> list[V]:
     """Emit `graph` into a builder whose inputs are already there; returns a handle per value.
 
     Equal nodes are made once, which would make equal values one value. Those in `tagged` (what a
-    gradient is asked with respect to) stay apart from their equals.
+    gradient is asked with respect to) stay apart from their equals. `segments` are those of Query.
     """
     values = [builder.value(i) for i in range(len(graph.inputs))]
     tag = lookup("tag")
     for index, node in enumerate(graph.nodes):
         builder.origin = index
+        builder.segment = segments[index] if segments else 0
         try:
             op = lookup(node.op)
             results = op.build(builder, [values[i] for i in node.inputs], dict(node.attrs))

@@ -29,7 +29,7 @@ from gradmesh_engine.simplify import simplify
 def program_key(graph: Graph, query: Query) -> bytes:
     """Names a program: 16 bytes over the graph's digest and the query."""
     hasher = hashlib.blake2b(graph.digest, digest_size=DIGEST_BYTES)
-    hasher.update(repr((query.of, query.wrt, query.given)).encode())
+    hasher.update(repr((query.of, query.wrt, query.given, query.segments)).encode())
     return hasher.digest()
 
 
@@ -143,6 +143,12 @@ def check_query(graph: Graph, query: Query) -> None:
             expected=f"{len(query.of)} flags",
             got=str(len(query.given)),
         )
+    if query.segments and len(query.segments) != len(graph.nodes):
+        raise InvalidGraphError(
+            "say for every node, or for none, which segment it is in",
+            expected=f"{len(graph.nodes)} numbers",
+            got=str(len(query.segments)),
+        )
 
 
 def compile_query(graph: Graph, query: Query = Query()) -> Program:  # noqa: B008 (frozen)
@@ -159,7 +165,7 @@ def compile_query(graph: Graph, query: Query = Query()) -> Program:  # noqa: B00
     # Handles number the graph's inputs alone; the cotangents' inputs follow them.
     first_seed = len(graph.inputs)
     inner = frozenset(v for v in query.wrt if v >= first_seed)
-    values = lower_into(builder, graph, inner)
+    values = lower_into(builder, graph, inner, query.segments)
     gradients: list[V | None] = []
     if query.wrt:
         seed = iter(range(first_seed, first_seed + len(seeds)))
@@ -273,7 +279,7 @@ class ProgramCache:
         if known is None:
             return "new graph"
         if known.digest == program.graph.digest:
-            return "new query: other outputs or gradients of a known graph"
+            return "new query: other outputs, gradients or segments of a known graph"
         for number, (old, new) in enumerate(zip(known.specs, program.graph.specs, strict=True)):
             if old != new:
                 return f"new shapes: value {number} was {old}, now {new}"

@@ -20,11 +20,15 @@ class Query:
         wrt: value numbers to differentiate with respect to (inputs or intermediate values).
         given: for each of `of` whether a cotangent is given; without one it must have one element
             and its cotangent is 1.
+        segments: nothing, or for each node of the graph the number of the segment it is in, minus that number for
+            derivatives of its nodes, 0 for none. What is made inside a segment is not kept between stages, but
+            computed again where it is needed later, if that takes less memory. Changes no result.
     """
 
     of: tuple[int, ...] = ()
     wrt: tuple[int, ...] = ()
     given: tuple[bool, ...] = ()
+    segments: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

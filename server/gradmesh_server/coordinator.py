@@ -582,6 +582,7 @@ def _query_of(request: _Computes) -> Query:
         tuple([objective.value for objective in request.of]),
         tuple(request.wrt),
         tuple([objective.HasField("cotangent") for objective in request.of]),
+        tuple(request.segments),
     )
 
 

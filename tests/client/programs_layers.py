@@ -37,6 +37,37 @@ out.backward()
 print(x.grad, m[0].weight.grad, m[2].bias.grad)
 with torch.no_grad():
     print(checkpoint(block, x, w, use_reentrant=False))
+import warnings
+def warned(call):
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter('always')
+        result = call()
+    print(result, [str(w.message)[:30] for w in found])
+warned(lambda: checkpoint(torch.sin, x.detach()))
+warned(lambda: checkpoint(torch.sin, x.detach(), use_reentrant=True).requires_grad)
+warned(lambda: checkpoint_sequential([torch.sin, torch.cos, torch.exp], 1, x).requires_grad)
+fails(lambda: checkpoint(block, x, use_reentrant=True, b=w))
+fails(lambda: checkpoint(torch.sin, x, use_reentrant=True, debug=True))
+fails(lambda: checkpoint(torch.sin, x, use_reentrant=False, determinism_check='some'))
+fails(lambda: checkpoint_sequential([torch.sin], 3, x, use_reentrant=False))
+fails(lambda: checkpoint_sequential([torch.sin], 0, x, use_reentrant=False))
+class Noting:
+    def __init__(self, name): self.name = name
+    def __enter__(self): print('into', self.name)
+    def __exit__(self, *error): print('out of', self.name)
+y = checkpoint(torch.sin, x, use_reentrant=False, context_fn=lambda: (Noting('forward'), Noting('recompute')))
+def outer(a, b):
+    return checkpoint(block, a, b, use_reentrant=False).exp() + checkpoint(block, a * b, b, use_reentrant=False)
+print(torch.autograd.grad(checkpoint(outer, x, w, use_reentrant=False).sum(), (x, w)))
+z = checkpoint(outer, x, w, use_reentrant=False)
+(g,) = torch.autograd.grad(z.sum(), x, create_graph=True)
+print(torch.autograd.grad(g.sum(), (x, w)))
+torch.manual_seed(3)
+drop = lambda a: torch.nn.functional.dropout(a, 0.5) * a
+u = torch.ones(64, requires_grad=True)
+v = checkpoint(drop, u, use_reentrant=False, preserve_rng_state=True)
+v.sum().backward()
+print(torch.equal(u.grad, 2 * v.detach()))
 """,
     """
 tensor([0.4207, 0.1411], grad_fn=<MulBackward0>) [True]
@@ -47,6 +78,19 @@ tensor([0.1298, 0.1298]) tensor([[0.0866, 0.1731],
         [0.0866, 0.1731],
         [0.0866, 0.1731]]) tensor([1.])
 tensor([0.4207, 0.1411])
+tensor([0.4794, 0.8415]) ['torch.utils.checkpoint: the us', 'None of the inputs have requir']
+False ['None of the inputs have requir']
+True ['torch.utils.checkpoint.checkpo']
+raises Unexpected keyword arguments: b
+raises Passing `context_fn` or `debug` is only supported when use_reentrant=False.
+raises determinism_check should be one of ['default', 'none'], but got some
+raises range() arg 3 must not be zero
+raises integer division or modulo by zero
+into forward
+out of forward
+(tensor([  2.2586, -26.6218]), tensor([ -0.1719, -17.1283]))
+(tensor([ -17.5707, -148.4333]), tensor([ -10.0602, -106.8945]))
+True
 """,
 )
 

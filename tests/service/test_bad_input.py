@@ -134,6 +134,7 @@ COMPUTE: dict[str, tuple[Callable[[pb.ComputeRequest], object], type[GradmeshErr
     "unknown handle": (lambda r: setattr(r.inputs[0], "handle", b"h" * 16), BlobNotFoundError, {"got": "68" * 16}),
     "short handle": (lambda r: setattr(r.inputs[0], "handle", b"h"), InvalidRequestError, {}),
     "no such objective": (lambda r: setattr(r.of[0], "value", 77), InvalidGraphError, {}),
+    "segments of fewer nodes": (lambda r: r.segments.append(1), InvalidGraphError, {}),
     "no such wrt": (lambda r: r.wrt.append(77), InvalidGraphError, {}),
     "objective of many elements": (lambda r: setattr(r.of[0], "value", 5), InvalidGraphError, {}),
     "cotangent of another shape": (

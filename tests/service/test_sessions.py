@@ -22,6 +22,7 @@ from gradmesh_engine.graph import Graph
 from gradmesh_engine.local import LocalSession
 from gradmesh_engine.session import Query, Request, Result, Session
 from gradmesh_server.server import Server
+from tests.engine.test_segments import deep
 from tests.service.clients import OnLoop
 from tests.service.graphs import F32, chain, chain_request, equal_bits, frozen, node, spec
 
@@ -221,3 +222,16 @@ def test_threads_may_share_a_session(any_session: Session) -> None:
 def test_close_is_idempotent(any_session: Session) -> None:
     any_session.close()
     any_session.close()
+
+
+def test_segments_lower_the_peak_and_change_no_bit(any_session: Session) -> None:
+    graph, loss, weights, segments = deep(8, 2)
+    rng = np.random.default_rng(0)
+    arrays = tuple([frozen(rng.normal(size=spec.shape).astype(spec.dtype)) for spec in graph.inputs])
+    plain, hinted = Query((loss,), weights, (False,)), Query((loss,), weights, (False,), segments)
+    first, second, third = (any_session.run(Request(graph, arrays, query)) for query in (plain, hinted, plain))
+    assert same(first, second) and same(first, third)
+    assert second.stats.peak_bytes < 0.7 * first.stats.peak_bytes
+    assert third.stats.peak_bytes == first.stats.peak_bytes and third.stats.cache == "hit"
+    texts = [any_session.explain(Request(graph, arrays, query)) for query in (plain, hinted)]
+    assert texts[0] != texts[1]

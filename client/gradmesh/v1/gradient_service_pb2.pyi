@@ -33,6 +33,7 @@ class ComputeRequest(_message.Message):
     WRT_FIELD_NUMBER: _builtins.int
     WANT_GRAD_FNS_FIELD_NUMBER: _builtins.int
     INLINE_RESULT_BYTES_FIELD_NUMBER: _builtins.int
+    SEGMENTS_FIELD_NUMBER: _builtins.int
     graph_digest: _builtins.bytes
     """The 16-byte digest of a graph sent before. Unknown: NOT_FOUND with GraphNotFoundError; send
     the graph itself.
@@ -61,6 +62,14 @@ class ComputeRequest(_message.Message):
     def wrt(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Numbers of the values the gradients are asked for: inputs or intermediate values."""
 
+    @_builtins.property
+    def segments(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Hints which values not to keep between stages: nothing, or a number per node of the graph.
+        Nodes of one positive number are a segment, whose inner values are computed again where they
+        are needed later; minus its number marks derivatives of its nodes; 0 is no part of any. No
+        result depends on it, to the last bit.
+        """
+
     def __init__(
         self,
         *,
@@ -71,10 +80,11 @@ class ComputeRequest(_message.Message):
         wrt: _abc.Iterable[_builtins.int] | None = ...,
         want_grad_fns: _builtins.bool = ...,
         inline_result_bytes: _builtins.int = ...,
+        segments: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["graph", b"graph", "graph_digest", b"graph_digest", "graph_source", b"graph_source"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["graph", b"graph", "graph_digest", b"graph_digest", "graph_source", b"graph_source", "inline_result_bytes", b"inline_result_bytes", "inputs", b"inputs", "of", b"of", "want_grad_fns", b"want_grad_fns", "wrt", b"wrt"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["graph", b"graph", "graph_digest", b"graph_digest", "graph_source", b"graph_source", "inline_result_bytes", b"inline_result_bytes", "inputs", b"inputs", "of", b"of", "segments", b"segments", "want_grad_fns", b"want_grad_fns", "wrt", b"wrt"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_graph_source: _TypeAlias = _typing.Literal["graph", "graph_digest"]  # noqa: Y015
     _WhichOneofArgType_graph_source: _TypeAlias = _typing.Literal["graph_source", b"graph_source"]  # noqa: Y015
@@ -338,6 +348,7 @@ class ExplainRequest(_message.Message):
     GRAPH_DIGEST_FIELD_NUMBER: _builtins.int
     OF_FIELD_NUMBER: _builtins.int
     WRT_FIELD_NUMBER: _builtins.int
+    SEGMENTS_FIELD_NUMBER: _builtins.int
     graph_digest: _builtins.bytes
     """The digest of a graph sent before."""
     @_builtins.property
@@ -352,6 +363,10 @@ class ExplainRequest(_message.Message):
     def wrt(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """With respect to which values."""
 
+    @_builtins.property
+    def segments(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """As in ComputeRequest."""
+
     def __init__(
         self,
         *,
@@ -359,10 +374,11 @@ class ExplainRequest(_message.Message):
         graph_digest: _builtins.bytes = ...,
         of: _abc.Iterable[Global___Objective] | None = ...,
         wrt: _abc.Iterable[_builtins.int] | None = ...,
+        segments: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["graph", b"graph", "graph_digest", b"graph_digest", "graph_source", b"graph_source"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["graph", b"graph", "graph_digest", b"graph_digest", "graph_source", b"graph_source", "of", b"of", "wrt", b"wrt"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["graph", b"graph", "graph_digest", b"graph_digest", "graph_source", b"graph_source", "of", b"of", "segments", b"segments", "wrt", b"wrt"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_graph_source: _TypeAlias = _typing.Literal["graph", "graph_digest"]  # noqa: Y015
     _WhichOneofArgType_graph_source: _TypeAlias = _typing.Literal["graph_source", b"graph_source"]  # noqa: Y015

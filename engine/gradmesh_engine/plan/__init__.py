@@ -33,7 +33,7 @@ FEW_GROUPS: Final = 4
 
 
 def plan(graph: Graph) -> Plan:
-    """The plan of a graph of primitives without dead code. Deterministic in the graph alone."""
+    """The plan of a graph of primitives without dead code. Deterministic in the graph and its segments alone."""
     costs, times = _node_costs(graph)
     moved = _node_bytes(graph)
     flops, work = sum(costs), sum(times)
@@ -41,6 +41,7 @@ def plan(graph: Graph) -> Plan:
     rules = factors_of(graph)
     best = cut(graph, rules, None)
     split: Split | None = None
+    axis, in_cache = None, False
     estimate = _estimate(graph, best, None, False, times, moved)
     if touched > SMALL_BYTES:
         for candidate in candidate_axes(graph, rules):
@@ -54,8 +55,15 @@ def plan(graph: Graph) -> Plan:
                 continue
             cost = _estimate(graph, tried, sizes, fits, times, moved)
             if sum(cost) < sum(estimate):
-                best, estimate, split = tried, cost, sizes
-    return Plan(graph, split, best.dims, best.stages, flops, work, tuple(estimate), _peak(graph, best, split), touched)
+                best, estimate, split, axis, in_cache = tried, cost, sizes, candidate, fits
+    peak = _peak(graph, best, split)
+    if split is not None and any(node.segment > 0 for node in graph.nodes):
+        # The same blocks in the same stages, so that every bit stays.
+        smaller = cut(graph, rules, axis, segments=True)
+        needs = _peak(graph, smaller, split)
+        if needs < peak:
+            best, peak, estimate = smaller, needs, _estimate(graph, smaller, split, in_cache, times, moved)
+    return Plan(graph, split, best.dims, best.stages, flops, work, tuple(estimate), peak, touched)
 
 
 def _node_costs(graph: Graph) -> tuple[list[float], list[float]]:
@@ -151,7 +159,7 @@ def _workspace(graph: Graph, nodes: Sequence[int]) -> int:
 def _peak(graph: Graph, best: Cut, split: Split | None) -> int:
     """Planned bytes beyond inputs and outputs: what is stored between stages, partials and buffers."""
     outputs = set(graph.outputs)
-    stored = sum(graph.specs[v].nbytes for v in best.stored if v not in outputs)
+    waiting = _waiting(graph, best)
     peak = 0
     for stage in best.stages:
         live = 0
@@ -162,5 +170,21 @@ def _peak(graph: Graph, best: Cut, split: Split | None) -> int:
             live += levels * sum(graph.specs[p.value].nbytes for p in stage.partials)
         live += _workspace(graph, stage.body)
         whole = int(live_bytes(graph, stage.whole, (), stage.results, 1)) + _workspace(graph, stage.whole)
-        peak = max(peak, live, whole - sum(graph.specs[v].nbytes for v in stage.results if v in outputs))
-    return stored + peak
+        live = max(live, whole - sum(graph.specs[v].nbytes for v in stage.results if v in outputs))
+        peak = max(peak, live + waiting[stage.index])
+    return peak
+
+
+def _waiting(graph: Graph, best: Cut) -> list[int]:
+    """For each stage the bytes of what is stored in it or earlier, and in it or later for the last time read."""
+    last = {
+        v: stage.index for stage in best.stages for v in (*stage.whole_reads, *[slot.value for slot in stage.reads])
+    }
+    waiting = [0] * len(best.stages)
+    outputs = set(graph.outputs)
+    for stage in best.stages:
+        for slot in stage.stores:
+            for at in range(stage.index, last.get(slot.value, -1) + 1):
+                if slot.value not in outputs:
+                    waiting[at] += graph.specs[slot.value].nbytes
+    return waiting

@@ -2,8 +2,8 @@
 
 A node is *split* when it runs block by block, *whole* when it runs once. A reduction over the axis
 is a partial until its stage ends; whatever needs its value belongs to a later stage. A split value
-that a later stage needs is computed again there when a short chain of cheap ops gives it, and
-stored otherwise.
+that a later stage needs is computed again there when a short chain of cheap ops gives it or a
+segment asks for it, and stored otherwise.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from gradmesh_engine.budget import spend
 from gradmesh_engine.graph import Graph
 from gradmesh_engine.ops import Factor, primitive_of
 from gradmesh_engine.plan.axes import Axis
+from gradmesh_engine.plan.segments import computed_again
 from gradmesh_engine.plan.types import Partial, Slot, Stage
 
 RECOMPUTE_COST: Final = 12.0
@@ -29,6 +30,7 @@ READ_COST: Final = 4.0
 
 
 _NEVER: Final = 1 << 30
+_FULL: Final = float("inf")
 
 
 @dataclass(frozen=True)
@@ -38,13 +40,11 @@ class Cut:
     Attributes:
         stages: in order.
         dims: for each value its dim along the axis, None for whole values.
-        stored: split values that are kept complete.
         body_runs: for every node in how many stages' bodies it runs.
     """
 
     stages: tuple[Stage, ...]
     dims: tuple[int | None, ...]
-    stored: frozenset[int]
     body_runs: tuple[int, ...]
 
 
@@ -78,8 +78,11 @@ class _Draft:
     stores: set[int] = field(default_factory=set)
 
 
-def cut(graph: Graph, rules: Sequence[Sequence[Factor]], axis: Axis | None) -> Cut:
-    """The stages of `graph` split along `axis`; without one, a single stage that runs whole."""
+def cut(graph: Graph, rules: Sequence[Sequence[Factor]], axis: Axis | None, segments: bool = False) -> Cut:
+    """The stages of `graph` split along `axis`; without one, a single stage that runs whole.
+
+    With `segments`, what is made inside of the nodes' segments is not stored.
+    """
     first = len(graph.inputs)
     count = len(graph.specs)
     dims: list[int | None] = [None] * count
@@ -119,7 +122,12 @@ def cut(graph: Graph, rules: Sequence[Sequence[Factor]], axis: Axis | None) -> C
         drafts, stored = _draft(graph, governing, split, is_split, home, chain, dims, length)
         later = _further(graph, is_split, home, drafts, stored) - kept
         if not later:
-            return _finish(graph, drafts, dims, length, stored, is_split, first)
+            if segments:
+                cheap = [cost <= RECOMPUTE_COST for cost in chain]
+                again, anchored = computed_again(graph, is_split, cheap, stored, _complete(graph, split))
+                chain = [0.0 if i in again else _FULL if i in anchored else cost for i, cost in enumerate(chain)]
+                drafts, stored = _draft(graph, governing, split, is_split, home, chain, dims, length)
+            return _finish(graph, drafts, dims, length, is_split, first)
         kept |= later
 
 
@@ -184,6 +192,15 @@ def _draft(
                     store(i)
                     draft.reads[i] = _slot(graph, i, dims[i], length)
     return drafts, stored
+
+
+def _complete(graph: Graph, split: Sequence[bool]) -> set[int]:
+    """The values that have to be complete: outputs, and what whole nodes read."""
+    needed = set(graph.outputs)
+    for node, is_split in zip(graph.nodes, split, strict=True):
+        if not is_split:
+            needed.update(node.inputs)
+    return needed
 
 
 def _further(
@@ -324,15 +341,15 @@ def _chain_costs(graph: Graph, is_split: Sequence[bool], stored: set[int]) -> li
             continue
         op = primitive_of(node.op)
         if not op.cheap or value in stored:
-            costs[value] = float("inf")
+            costs[value] = _FULL
             continue
         spec = node.outputs[0]
         own = op.cost(tuple(graph.specs[i] for i in node.inputs), spec, dict(node.attrs)) / max(spec.size, 1)
         lengths[value] = 1 + sum([lengths[i] for i in node.inputs if is_split[i]])
         if lengths[value] > RECOMPUTE_NODES:
-            costs[value], lengths[value] = float("inf"), 0
+            costs[value], lengths[value] = _FULL, 0
             continue
-        kept = [READ_COST if costs[i] == float("inf") else costs[i] for i in node.inputs if is_split[i]]
+        kept = [READ_COST if costs[i] == _FULL else costs[i] for i in node.inputs if is_split[i]]
         costs[value] = own + sum(kept)
     return costs
 
@@ -342,7 +359,6 @@ def _finish(
     drafts: Sequence[_Draft],
     dims: Sequence[int | None],
     length: int,
-    stored: set[int],
     is_split: Sequence[bool],
     first: int,
 ) -> Cut:
@@ -382,4 +398,4 @@ def _finish(
     # Dims of values that are only ever whole mean nothing to a run.
     read_split = {slot.value for stage in stages for slot in stage.reads if slot.dim is not None}
     live_dims = tuple(dim if is_split[value] or value in read_split else None for value, dim in enumerate(dims))
-    return Cut(tuple(stages), live_dims, frozenset(stored), tuple(runs))
+    return Cut(tuple(stages), live_dims, tuple(runs))

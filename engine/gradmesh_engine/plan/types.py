@@ -132,6 +132,20 @@ class Plan:
         return self.graph.specs[value].shape[dim] // self.split.length
 
     @cached_property
+    def over(self) -> tuple[tuple[int, ...], ...]:
+        """For each stage the values no later stage needs, nor the outputs; inputs of the graph aside."""
+        last: dict[int, int] = {}
+        for stage in self.stages:
+            made = [*stage.results, *[p.value for p in stage.partials], *[slot.value for slot in stage.stores]]
+            last.update(dict.fromkeys([*made, *stage.whole_reads, *[slot.value for slot in stage.reads]], stage.index))
+        kept = {*range(len(self.graph.inputs)), *self.graph.outputs}
+        found: list[list[int]] = [[] for _ in self.stages]
+        for value, at in last.items():
+            if value not in kept:
+                found[at].append(value)
+        return tuple(map(tuple, found))
+
+    @cached_property
     def uses_blas(self) -> bool:
         """Whether it may call BLAS on anything a BLAS library would use several threads for."""
         return self.touched_bytes > 1 << 18 or any(node.op == "contract" for node in self.graph.nodes)

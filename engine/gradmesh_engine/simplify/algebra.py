@@ -34,7 +34,8 @@ def dead_code(graph: Graph) -> Graph:
     for value in sorted(live):
         node = graph.nodes[value - first]
         renamed[value] = first + len(nodes)
-        nodes.append(Node(node.op, tuple([renamed[i] for i in node.inputs]), node.attrs, node.outputs, node.origin))
+        inputs = tuple([renamed[i] for i in node.inputs])
+        nodes.append(Node(node.op, inputs, node.attrs, node.outputs, node.origin, node.segment))
     return Graph(graph.inputs, tuple(nodes), tuple(renamed[i] for i in graph.outputs), graph.sources)
 
 

@@ -20,7 +20,7 @@ class Rewriter:
         self.number = len(graph.inputs)  # of the value being re-emitted, in the old graph
         values = [self.builder.value(i) for i in range(len(graph.inputs))]
         for node in graph.nodes:
-            self.builder.origin = node.origin
+            self.builder.origin, self.builder.segment = node.origin, node.segment
             operands = [values[i] for i in node.inputs]
             rule = rules.get(node.op)
             value = None if rule is None else rule(self, node, operands)
