@@ -16,10 +16,13 @@ from gradmesh_server.telemetry import ANONYMOUS
 
 # How much the time of the latest request counts in the estimate of the next one's.
 _WEIGHT: Final = 0.2
-# So many rounds of requests may always wait, however long one takes: a wait in proportion to what is waited for.
-_ROUNDS: Final = 1
-# A queue that was not empty for so long is no burst that passes but load that stays, until it was empty for so long.
+# A queue that somebody was in for nearly all of so long is no burst that passes but load that stays, until hardly
+# anybody waits any more.
 _BURST_SECONDS: Final = 1.0
+_STANDS_ABOVE: Final = 0.95
+_PASSED_BELOW: Final = 0.2
+# Some who are told when to come again do not come, or late: so many are told for each place that becomes free.
+_TOLD_PER_PLACE: Final = 2
 _LEAST_DELAY_SECONDS: Final = 0.05
 _MOST_DELAY_SECONDS: Final = 60.0
 
@@ -52,8 +55,8 @@ class Admission:
         """`own_running` and `own_waiting` are limits of each principal; 0 for none.
 
         A burst of `max_waiting` is taken. But where some have been waiting for a while without a break, only
-        so many may as get their turn in `max_wait_seconds`, by what the latest requests took, or in a few
-        rounds: whoever is let in does not wait long, whoever is not is told.
+        one may, or as many as get their turn in `max_wait_seconds`, by what the latest requests took: whoever
+        is let in does not wait long, whoever is not is told.
         """
         self._max_running = max_running
         self._max_waiting = max_waiting
@@ -66,7 +69,10 @@ class Admission:
         self._running_of: dict[str, int] = {}
         self._seconds = 0.1
         self._standing = False
-        self._turned_at = clock()  # When the queue began to be empty, or not to be.
+        # Of a second or so: when it began, and for how long somebody waited until `_looked_at`.
+        self._window_at = self._looked_at = clock()
+        self._occupied_seconds = 0.0
+        self._told_until = -math.inf
         self.running = 0
         self.waiting = 0
         self.waiting_bytes = 0
@@ -85,7 +91,7 @@ class Admission:
         if not self._standing or math.isinf(self._max_wait_seconds):
             return self._max_waiting
         in_time = self._max_wait_seconds * self._max_running / max(self._seconds, 1e-9)
-        return int(min(self._max_waiting, max(in_time, _ROUNDS * self._max_running)))
+        return int(min(self._max_waiting, max(in_time, 1)))
 
     @property
     def crowded(self) -> bool:
@@ -147,6 +153,7 @@ class Admission:
         while self.running < self._max_running:
             following = next((o for o in self._queues if self._running_of.get(o, 0) < self._own_running), None)
             if following is None:
+                self._told_until = -math.inf  # Whoever was told to come later could have come now.
                 return
             waiter = self._queues[following][0]
             self._remove(following, waiter)
@@ -187,7 +194,7 @@ class Admission:
                     expected=f"at most {self._max_waiting_bytes} bytes waiting",
                     got=f"{self.waiting_bytes} bytes waiting, and {nbytes} of this request",
                     remedy="try again later",
-                    retry_after_seconds=self.retry_after_seconds,
+                    retry_after_seconds=self._retry_after_seconds(),
                 )
             self._displace(crowd)
 
@@ -209,25 +216,30 @@ class Admission:
 
     def _judge(self) -> None:
         """See whether the queue stands, or a burst of it is over."""
-        if self._clock() - self._turned_at >= _BURST_SECONDS:
-            self._standing = self.waiting > 0
+        now = self._clock()
+        if self.waiting:
+            self._occupied_seconds += now - self._looked_at
+        self._looked_at = now
+        if now - self._window_at >= _BURST_SECONDS:
+            share = self._occupied_seconds / (now - self._window_at)
+            self._standing = share > (_PASSED_BELOW if self._standing else _STANDS_ABOVE)
+            self._window_at, self._occupied_seconds = now, 0.0
 
     def _count(self, waiting: int, nbytes: int) -> None:
         """So many more wait, with so many bytes."""
         self._judge()
         self.waiting += waiting
         self.waiting_bytes += nbytes
-        if self.waiting == 0 or self.waiting == waiting:
-            self._turned_at = self._clock()
 
-    @property
-    def retry_after_seconds(self) -> float:
-        """When a place is likely to be free."""
-        seconds = self._seconds * (self.waiting + 1) / self._max_running
-        return round(min(_MOST_DELAY_SECONDS, max(_LEAST_DELAY_SECONDS, seconds)), 3)
+    def _retry_after_seconds(self) -> float:
+        """When a place is likely to be free for one more of those who are told."""
+        now, pace = self._clock(), self._seconds / self._max_running
+        soonest = now + max(_LEAST_DELAY_SECONDS, pace * (self.waiting + 1))
+        self._told_until = min(max(soonest, self._told_until + pace / _TOLD_PER_PLACE), now + _MOST_DELAY_SECONDS)
+        return round(self._told_until - now, 3)
 
     def _overloaded(self, message: str, limit: int, count: int) -> OverloadedError:
-        later = self.retry_after_seconds
+        later = self._retry_after_seconds()
         return OverloadedError(
             message,
             expected=f"at most {limit} waiting",

@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 import ipaddress
 import math
-import os
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeVar
 
 from gradmesh.v1 import gradient_service_pb2 as pb
 from gradmesh_engine.errors import InvalidRequestError
+from gradmesh_engine.threads import available
 
 MIB = 1 << 20
 GIB = 1 << 30
@@ -102,12 +102,11 @@ class Config:
     max_seconds: float = _limit(3600.0, "of one request, waiting included; a longer deadline is cut", least=0.001)
     default_timeout_seconds: float = _limit(600.0, "for calls that come without a deadline", least=0.001)
 
-    max_running: int = _limit(max(4, 2 * (os.cpu_count() or 1)), "requests that run at once")
+    max_running: int = _limit(max(4, 2 * available()), "requests that run at once")
     max_waiting: int = _limit(256, "requests that wait for their turn", least=0)
     max_wait_seconds: float = _limit(
-        0.01,
-        "where requests wait all the time: how long one may wait, by what the latest took; "
-        "`max_running` may always wait",
+        0.002,
+        "where requests wait all the time: how long one may wait, by what the latest took; one may always wait",
         least=0,
     )
     max_waiting_bytes: int = _limit(256 * MIB, "messages of the requests that wait", kind="bytes")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-import os
 import threading
 import time
 from collections import OrderedDict
@@ -37,6 +36,7 @@ from gradmesh_engine.graph import DIGEST_BYTES, Graph
 from gradmesh_engine.plan import plan_text
 from gradmesh_engine.program import Program, ProgramCache, arrays_of, grad_fns
 from gradmesh_engine.session import GradFn, Query, Request
+from gradmesh_engine.threads import available
 from gradmesh_server.blobs import BlobStore, spec_of_tensor, stored_name
 from gradmesh_server.config import Config
 from gradmesh_server.inline import INLINE, InlineBackend, run_here
@@ -84,7 +84,7 @@ class Coordinator:
         self._config = config
         self._backend = backend
         self._blobs = blobs
-        self._inline = InlineBackend(max(1, os.cpu_count() or 1))
+        self._inline = InlineBackend(available())
         # Compiling and checking: away from the loop, and from the threads that compute.
         self._pool = ThreadPoolExecutor(2, thread_name_prefix="gradmesh-plan")
         self._rooms: dict[str, _Room] = {}

@@ -160,7 +160,7 @@ class Server:
                 # The wall behind admission: calls beyond it are ended by gRPC itself, before they cost much. It takes a
                 # burst that admission would take.
                 ("grpc.server.max_pending_requests", config.max_running + config.max_waiting),
-                ("grpc.server.max_pending_requests_hard_limit", 2 * (config.max_running + config.max_waiting)),
+                ("grpc.server.max_pending_requests_hard_limit", config.max_running + config.max_waiting + 1),
                 ("grpc.keepalive_time_ms", 30_000),
                 ("grpc.keepalive_timeout_ms", 20_000),
                 ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),

@@ -141,8 +141,16 @@ def test_who_is_told_to_come_later_is_told_when() -> None:
             await crowd.come("a0")
             now[0] += 4
             await crowd.go("a0")
-        await crowd.come("a1", "a2", "a3", "a4", "a5")
-        assert crowd.error("a5").retry_after_seconds == pytest.approx(4 * 3 / 2, rel=0.01)
+        await crowd.come("a1", "a2", "a3", "a4", "a5", "a6", "a7")
+        # One place becomes free every 2 s, the third of them for the first who is told; two are told for each place.
+        told = [crowd.error(name).retry_after_seconds for name in ("a5", "a6", "a7")]
+        assert told == pytest.approx([6, 7, 8], rel=0.01)
+        now[0] += 2
+        await crowd.come("a8")
+        assert crowd.error("a8").retry_after_seconds == pytest.approx(7, rel=0.01)
+        await crowd.go("a1", "a2", "a3", "a4")  # A place stays free: whoever was told could have come now.
+        await crowd.come("b1", "b2", "b3", "b4", "b5")
+        assert crowd.error("b5").retry_after_seconds == pytest.approx(crowd.admission._seconds * 3 / 2, rel=0.01)
 
 
 def test_who_gives_up_leaves_no_trace() -> None:
@@ -184,11 +192,11 @@ def test_a_burst_may_wait_and_a_queue_that_stays_is_short() -> None:
             now[0] += 0.1
             await crowd.go(f"b{number}")
         assert (admission.waiting, admission.room) == (0, 4)
-        now[0] += 1.0  # The burst is over when nobody waited for so long.
+        now[0] += 1.0  # The burst is over when hardly anybody waited for so long.
         assert admission.room == 20
 
 
-def test_few_rounds_may_wait_however_long_they_take() -> None:
+def test_one_may_wait_however_long_the_others_take() -> None:
     now = [0.0]
 
     @scenario(Admission(2, 20, max_wait_seconds=0.05, clock=lambda: now[0]))
@@ -199,7 +207,25 @@ def test_few_rounds_may_wait_however_long_they_take() -> None:
             await crowd.go("a0")
         await crowd.come("a1", "a2", "a3")
         now[0] += 2
-        assert crowd.admission.room == 2
+        assert crowd.admission.room == 1
+
+
+@pytest.mark.parametrize(("occupied", "stands"), [(0.9, True), (0.3, True), (0.1, False)])
+def test_load_stays_while_many_still_wait(occupied: float, stands: bool) -> None:
+    """A short queue is empty again and again: that alone does not make the load pass."""
+    now = [0.0]
+
+    @scenario(Admission(1, 20, max_wait_seconds=0.0, clock=lambda: now[0]))
+    async def play(crowd: Crowd) -> None:
+        await crowd.come("a1", "a2")
+        now[0] += 2.0
+        assert crowd.admission.room == 1
+        for turn in range(10):  # Somebody waits for this share of every 0.2 s.
+            await crowd.go(f"a{turn + 1}")
+            now[0] += 0.2 * (1 - occupied)
+            await crowd.come(f"a{turn + 3}")
+            now[0] += 0.2 * occupied
+        assert crowd.admission.room == (1 if stands else 20)
 
 
 # --- room to store --------------------------------------------------------------------------------
