@@ -34,7 +34,7 @@ from gradmesh._functions import (
 )
 from gradmesh._functions import inspect as questions
 from gradmesh._functions import select as picks
-from gradmesh.nn import functional, init, utils
+from gradmesh.nn import functional, init
 from gradmesh.nn.modules import activation as activations
 from gradmesh.nn.modules import (
     adaptive,
@@ -49,9 +49,12 @@ from gradmesh.nn.modules import (
     norm,
     rnn,
     shaping,
+    transformer,
 )
 from gradmesh.nn.modules import loss as losses
 from gradmesh.nn.modules import pooling as pools
+from gradmesh.nn.utils import clip_grad, convert_parameters
+from gradmesh.nn.utils import rnn as sequences
 
 _DOCUMENTED = (
     activation, binary, complexes, convert, factor, fill, layers, layout, linalg, loss, new, picks, products, questions,
@@ -62,7 +65,7 @@ _DOCUMENTED = (
 # The layers, whose classes have examples.
 _LAYERS = (
     activations, adaptive, attention, container, conv, distance, dropout, embedding, init, linear, losses, margin, norm,
-    pools, rnn, shaping, utils,
+    pools, rnn, sequences, shaping, transformer, clip_grad, convert_parameters,
 )  # fmt: skip
 
 

@@ -25,6 +25,7 @@ MODULES = (
     "gradmesh.nn.functional",
     "gradmesh.nn.init",
     "gradmesh.nn.utils",
+    "gradmesh.nn.utils.rnn",
     "gradmesh.optim",
     "gradmesh.optim.lr_scheduler",
     "gradmesh.signal",

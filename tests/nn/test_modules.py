@@ -187,6 +187,11 @@ ROWS: list[tuple[str, tuple[Any, ...]]] = [
     ("GRU(3, 4)", ((5, 3),)),
     ("LSTM(3, 4, 2, bidirectional=True)", ((5, 2, 3),)),
     ("LSTM(3, 4, batch_first=True, dropout=0.0)", ((2, 5, 3),)),
+    ("LSTM(3, 4, 2, proj_size=2, bidirectional=True)", ((5, 2, 3),)),
+    ("LSTM(3, 4, proj_size=3, bias=False, batch_first=True)", ((5, 3),)),
+    ("GRU(3, 4, 2, dropout=0.5).eval()", ((5, 2, 3),)),
+    ("RNNBase('RNN_RELU', 3, 4, 2)", ()),
+    ("RNNCellBase(3, 4, False, 2)", ()),
     ("RNNCell(3, 4)", ((2, 3),)),
     ("RNNCell(3, 4, nonlinearity='relu')", ((2, 3), (2, 4))),
     ("GRUCell(3, 4, bias=False)", ((2, 3), (2, 4))),
@@ -196,6 +201,16 @@ ROWS: list[tuple[str, tuple[Any, ...]]] = [
     ("TransformerEncoderLayer(4, 2, 8, dropout=0.0)", ((3, 2, 4),)),
     ("TransformerEncoderLayer(4, 2, 8, dropout=0.0, activation='gelu', norm_first=True)", ((3, 2, 4),)),
     ("TransformerEncoder(nn.TransformerEncoderLayer(4, 2, 8, dropout=0.0, batch_first=True), 2)", ((3, 2, 4),)),
+    ("MultiheadAttention(4, 2, add_bias_kv=True, add_zero_attn=True)", ((3, 2, 4), (5, 2, 4), (5, 2, 4))),
+    ("MultiheadAttention(4, 2, bias=False, add_bias_kv=True, batch_first=True)", ((3, 4), (5, 4), (5, 4))),
+    ("TransformerEncoderLayer(4, 2, 8, dropout=0.0, activation=nn.SiLU(), bias=False)", ((3, 2, 4),)),
+    ("TransformerDecoderLayer(4, 2, 8, dropout=0.0)", ((3, 2, 4), (5, 2, 4))),
+    ("TransformerDecoderLayer(4, 2, 8, dropout=0.0, activation='gelu', norm_first=True, batch_first=True)",
+     ((2, 3, 4), (2, 5, 4))),
+    ("TransformerDecoder(nn.TransformerDecoderLayer(4, 2, 8, dropout=0.0), 2, nn.LayerNorm(4))", ((3, 4), (5, 4))),
+    ("Transformer(4, 2, 1, 2, 8, dropout=0.0)", ((5, 2, 4), (3, 2, 4))),
+    ("Transformer(4, 2, 1, 1, 8, dropout=0.0, norm_first=True, batch_first=True, bias=False)",
+     ((2, 3, 4), (2, 5, 4))),
     ("Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Sequential(nn.Linear(4, 2)))", ((2, 3),)),
     ("Sequential(OrderedDict(a=nn.Linear(3, 4), b=nn.Tanh()))", ((2, 3),)),
     ("ModuleList([nn.Linear(2, 2), nn.Linear(2, 2), nn.ReLU()])", ()),
@@ -218,6 +233,7 @@ def flat(result: Any) -> list[Any]:
 
 
 @pytest.mark.oracle
+@pytest.mark.filterwarnings("ignore:enable_nested_tensor")
 @pytest.mark.parametrize(("expression", "inputs"), ROWS, ids=[row[0] for row in ROWS])
 def test_layer_is_pytorchs(expression: str, inputs: tuple[Any, ...]) -> None:
     torch = pytest.importorskip("torch")
@@ -280,6 +296,37 @@ REFUSED = [
     "EmbeddingBag(3, 2, padding_idx=-4)",
     "Embedding(3, 2, _weight=torch.ones(2, 2))",
     "Embedding.from_pretrained(torch.ones(3))",
+    "RNN(3, 4, dropout=True)",
+    "RNN(3, 4, bias=1)",
+    "RNN(0, 4)",
+    "RNN(3, 4.5)",
+    "RNN(3, 4, num_layers=0)",
+    "RNN(3, 4, nonlinearity='gelu')",
+    "LSTM(3, 4, proj_size=4)",
+    "LSTM(3, 4, proj_size=-1)",
+    "RNNBase('none', 3, 4)",
+    "GRU(3, 4)(torch.ones(3))",
+    "GRU(3, 4)(torch.ones(5, 2, 4))",
+    "GRU(3, 4)(torch.ones(5, 2, 3).double())",
+    "GRU(3, 4)(torch.ones(5, 2, 3), torch.ones(2, 4))",
+    "GRU(3, 4)(torch.ones(5, 3), torch.ones(1, 1, 4))",
+    "GRU(3, 4)(torch.ones(5, 2, 3), torch.ones(1, 2, 5))",
+    "LSTM(3, 4)(torch.ones(5, 2, 3), (torch.ones(1, 2, 4), torch.ones(1, 4)))",
+    "LSTM(3, 4)(torch.ones(5, 2, 3), (torch.ones(1, 2, 4), torch.ones(1, 2, 3)))",
+    "RNNCell(3, 4)(torch.ones(1, 1, 3))",
+    "RNNCell(3, 4, nonlinearity='gelu')(torch.ones(3))",
+    "GRUCell(3, 4)(torch.ones(2, 3), torch.ones(1, 1, 1))",
+    "GRUCell(3, 4)(torch.ones(2, 4))",
+    "GRUCell(3, 4)(torch.ones(2, 3), torch.ones(3, 4))",
+    "GRUCell(3, 4)(torch.ones(2, 3), torch.ones(2, 5))",
+    "LSTMCell(3, 4)(torch.ones(2, 3), (torch.ones(2, 4), torch.ones(1, 1, 4)))",
+    "MultiheadAttention(4, 3)",
+    "MultiheadAttention(0, 3)",
+    "MultiheadAttention(4, 2)(*[torch.ones(3, 4)] * 3, attn_mask=torch.ones(3, 3).long())",
+    "MultiheadAttention(4, 2)(*[torch.ones(3, 4)] * 3, is_causal=True)",
+    "Transformer(4, 2, 1, 1, 8)(torch.ones(5, 2, 4), torch.ones(5, 3, 4))",
+    "Transformer(4, 2, 1, 1, 8)(torch.ones(5, 2, 3), torch.ones(5, 2, 4))",
+    "TransformerEncoderLayer(4, 2, activation='tanh')",
     "Unflatten(0, 3)",
     "Unflatten(0, [1.5])",
     "AlphaDropout(2)",
@@ -288,6 +335,7 @@ REFUSED = [
 
 @pytest.mark.oracle
 @pytest.mark.parametrize("expression", REFUSED)
+@pytest.mark.filterwarnings("ignore:enable_nested_tensor")
 def test_errors_are_pytorchs(expression: str) -> None:
     torch = pytest.importorskip("torch")
     with pytest.raises(Exception) as theirs:

@@ -11,18 +11,15 @@ import pytest
 # A reason, and the names it holds for.
 LEFT_OUT: dict[str, dict[str, str]] = {
     "nn": {
-        "needs several devices": "DataParallel SyncBatchNorm",
+        "batches are one, however many workers there are": "DataParallel SyncBatchNorm",
         "removed by PyTorch itself, warns only": "Container CrossMapLRN2d NLLLoss2d",
         "reads the arguments of PyTorch's own layers": "factory_kwargs",
         "chooses between chunks of memory, which the plan does": "LinearCrossEntropyOptions",
         "not made yet": (
-            "Buffer "
-            "LazyBatchNorm1d LazyBatchNorm2d "
-            "LazyBatchNorm3d LazyConv1d LazyConv2d LazyConv3d LazyConvTranspose1d LazyConvTranspose2d "
-            "LazyConvTranspose3d LazyInstanceNorm1d LazyInstanceNorm2d LazyInstanceNorm3d LazyLinear "
-            "RNNBase RNNCellBase Transformer "
-            "TransformerDecoder TransformerDecoderLayer "
-            "UninitializedBuffer UninitializedParameter "
+            "Buffer LazyBatchNorm1d LazyBatchNorm2d LazyBatchNorm3d LazyConv1d LazyConv2d LazyConv3d "
+            "LazyConvTranspose1d LazyConvTranspose2d LazyConvTranspose3d LazyInstanceNorm1d "
+            "LazyInstanceNorm2d LazyInstanceNorm3d LazyLinear UninitializedBuffer "
+            "UninitializedParameter"
         ),
     },
     "nn.functional": {
@@ -32,8 +29,7 @@ LEFT_OUT: dict[str, dict[str, str]] = {
             "has_torch_function_variadic"
         ),
         "not made yet": (
-            "celu_ conv_tbc elu_ gumbel_softmax hardtanh_ leaky_relu_ "
-            "native_channel_shuffle rrelu_ selu_ threshold_"
+            "celu_ conv_tbc elu_ gumbel_softmax hardtanh_ leaky_relu_ native_channel_shuffle rrelu_ selu_ threshold_"
         ),
     },
     "nn.init": {
@@ -41,26 +37,28 @@ LEFT_OUT: dict[str, dict[str, str]] = {
             "constant dirac eye kaiming_normal kaiming_uniform normal orthogonal sparse uniform "
             "xavier_normal xavier_uniform"
         ),
-        "not made yet": "orthogonal_ sparse_ trunc_normal_",
+        "not made yet": ("orthogonal_ sparse_ trunc_normal_"),
     },
     "nn.utils": {
         "deprecated name without the underscore": "clip_grad_norm",
         "memory formats: there is one": "convert_conv2d_weight_memory_format convert_conv3d_weight_memory_format",
         "not made yet": (
-            "clip_grads_with_norm_ fuse_conv_bn_eval fuse_conv_bn_weights fuse_linear_bn_eval "
-            "fuse_linear_bn_weights remove_spectral_norm remove_weight_norm skip_init spectral_norm "
-            "weight_norm parametrizations parametrize rnn stateless"
+            "fuse_conv_bn_eval fuse_conv_bn_weights fuse_linear_bn_eval fuse_linear_bn_weights "
+            "remove_spectral_norm remove_weight_norm skip_init spectral_norm weight_norm "
+            "parametrizations parametrize stateless"
         ),
     },
+    "nn.utils.rnn": {"helpers of this module": "PackedSequence_ bind copy_method_params"},
     "optim": {
         "for sparse gradients, which there are none of": "SparseAdam",
         "not made yet": (
-            "ASGD Adadelta Adafactor Adamax Muon NAdam RAdam Rprop swap_in_optimizer_params_and_state "
-            "swa_utils"
+            "ASGD Adadelta Adafactor Adamax Muon NAdam RAdam Rprop swap_in_optimizer_params_and_state swa_utils"
         ),
     },
-    "optim.lr_scheduler": {"not made yet": "CyclicLR"},
-}  # fmt: skip
+    "optim.lr_scheduler": {
+        "not made yet": ("CyclicLR"),
+    },
+}
 
 # Where these names are from, functions and classes are PyTorch's imports rather than its own names.
 FOREIGN = (

@@ -135,7 +135,11 @@ def multi_head_attention_forward(
         if key_padding_mask is not None:
             key_padding_mask = layout.unsqueeze(key_padding_mask, 0)
     if is_causal and attn_mask is None:
-        raise InvalidRequestError("Need attn_mask if specifying the is_causal hint.", op=name)
+        raise InvalidRequestError(
+            "Need attn_mask if specifying the is_causal hint. You may use the Transformer module method "
+            "`generate_square_subsequent_mask` to create this mask.",
+            op=name,
+        )
     length, batch, width = query.shape
     if width != embed_dim_to_check or width % num_heads:
         raise ShapeError(

@@ -17,6 +17,7 @@ from gradmesh.nn.modules import norm as _norm
 from gradmesh.nn.modules import pooling as _pooling
 from gradmesh.nn.modules import rnn as _rnn
 from gradmesh.nn.modules import shaping as _shaping
+from gradmesh.nn.modules import transformer as _transformer
 from gradmesh.nn.modules.activation import *
 from gradmesh.nn.modules.adaptive import *
 from gradmesh.nn.modules.attention import *
@@ -33,6 +34,7 @@ from gradmesh.nn.modules.norm import *
 from gradmesh.nn.modules.pooling import *
 from gradmesh.nn.modules.rnn import *
 from gradmesh.nn.modules.shaping import *
+from gradmesh.nn.modules.transformer import *
 from gradmesh.nn.parameter import Parameter
 
 __all__ = ["Module", "Parameter", "functional", "init", "utils"]
@@ -51,3 +53,4 @@ __all__ += _norm.__all__
 __all__ += _pooling.__all__
 __all__ += _rnn.__all__
 __all__ += _shaping.__all__
+__all__ += _transformer.__all__

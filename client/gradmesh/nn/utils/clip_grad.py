@@ -1,22 +1,16 @@
-"""Functions of the parameters of a module: limiting their gradients, joining them into one vector."""
+"""Limiting the gradients of parameters."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
 
-from gradmesh._functions import binary, convert, layout, reduce, select
+from gradmesh._functions import binary, reduce, select
 from gradmesh._modes import no_grad
 from gradmesh._tensor import Tensor
-from gradmesh_engine.errors import AutogradError, ShapeError
+from gradmesh_engine.errors import AutogradError
 
-__all__ = [
-    "clip_grad_norm_",
-    "clip_grad_value_",
-    "get_total_norm",
-    "parameters_to_vector",
-    "vector_to_parameters",
-]
+__all__ = ["clip_grad_norm_", "clip_grad_value_", "clip_grads_with_norm_", "get_total_norm"]
 
 
 def _several(parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:
@@ -69,14 +63,27 @@ def clip_grad_norm_(
 
     Example: `gm.nn.utils.clip_grad_norm_(model.parameters(), 1.0)`
     """
-    grads = _grads(_several(parameters))
+    held = _several(parameters)
     with no_grad():
-        total = get_total_norm(grads, norm_type, error_if_nonfinite)
-        if grads:
-            factor = binary.clamp_max(binary.div(max_norm, binary.add(total, 1e-6)), 1.0)
-            for grad in grads:
-                grad.mul_(factor)
+        total = get_total_norm(_grads(held), norm_type, error_if_nonfinite)
+    clip_grads_with_norm_(held, max_norm, total, foreach)
     return total
+
+
+def clip_grads_with_norm_(
+    parameters: Tensor | Iterable[Tensor], max_norm: float, total_norm: Tensor, foreach: bool | None = None
+) -> None:
+    """Scale all gradients, in place, by `max_norm / total_norm` where that is less than 1.
+
+    Example: `gm.nn.utils.clip_grads_with_norm_(model.parameters(), 1.0, total_norm)`
+    """
+    grads = _grads(_several(parameters))
+    if not grads:
+        return
+    with no_grad():
+        factor = binary.clamp_max(binary.div(max_norm, binary.add(total_norm, 1e-6)), 1.0)
+        for grad in grads:
+            grad.mul_(factor)
 
 
 def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float, foreach: bool | None = None) -> None:
@@ -88,26 +95,3 @@ def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float, f
     with no_grad():
         for grad in _grads(_several(parameters)):
             grad.clamp_(-limit, limit)
-
-
-def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:
-    """All elements of all parameters as one vector.
-
-    Example: `gm.nn.utils.parameters_to_vector([gm.ones(1, 2), gm.zeros(1)])` is `tensor([1., 1., 0.])`.
-    """
-    return select.cat([layout.reshape(parameter, (-1,)) for parameter in parameters], 0)
-
-
-def vector_to_parameters(vec: Tensor, parameters: Iterable[Tensor]) -> None:
-    """Give each parameter its part of a vector, in order. Raises ShapeError when the vector is too short.
-
-    Example: `gm.nn.utils.vector_to_parameters(vector, model.parameters())`
-    """
-    start = 0
-    for parameter in parameters:
-        size = parameter.numel()
-        if start + size > vec.numel():
-            raise ShapeError("the vector is shorter than the parameters", got=f"{vec.numel()} elements")
-        part = layout.reshape(vec[start : start + size], tuple(parameter.shape))
-        parameter.data = convert.clone(part.detach()) if part.requires_grad else part.data
-        start += size

@@ -1,0 +1,12 @@
+"""What is done with the parameters of modules, and with sequences of different lengths."""
+
+# ruff: noqa: F403
+from gradmesh.nn.utils import clip_grad as _clip_grad
+from gradmesh.nn.utils import convert_parameters as _convert_parameters
+from gradmesh.nn.utils import rnn
+from gradmesh.nn.utils.clip_grad import *
+from gradmesh.nn.utils.convert_parameters import *
+
+__all__ = ["rnn"]
+__all__ += _clip_grad.__all__
+__all__ += _convert_parameters.__all__
