@@ -77,7 +77,7 @@ def kernel_seconds(program: Program, arrays: list[np.ndarray], runs: int = 5) ->
     return (clock() - begin) / runs, {node: seconds / runs for node, seconds in spent.items()}
 
 
-def show_kernels(program: Program, arrays: list[np.ndarray], most: int = 12) -> None:
+def show_kernels(program: Program, arrays: list[np.ndarray], most: int = 40) -> None:
     """Print what the kernels take, the longest first."""
     whole, spent = kernel_seconds(program, arrays)
     print(f"\n{whole * 1e3:.3g} ms, {sum(spent.values()) * 1e3:.3g} of them in kernels:")

@@ -310,9 +310,12 @@ class _Emitter:
         return f"{self.code.bind(f'k{self.first + index}', kernel)}({', '.join(args)})  # {node.op}"
 
 
-def _slice(dim: int, name: str, offset: str, scale: int) -> str:
-    low, high = (f"lo*{scale}-{offset}", f"hi*{scale}-{offset}") if scale != 1 else (f"lo-{offset}", f"hi-{offset}")
-    return f"{name}[{':, ' * dim}{low}:{high}]"
+def _block(slot: Slot, name: str, offset: str, k: int, spec: TensorSpec) -> str:
+    """The block of the slot's array, which is called by name and number, as its start is by offset and number."""
+    assert slot.dim is not None
+    times = "" if slot.scale == 1 else f"*{slot.scale}"
+    cut = f"{name}{k}[{':, ' * slot.dim}lo{times}-{offset}{k}:hi{times}-{offset}{k}]"
+    return f"{cut}.reshape({spec.shape})" if slot.packed else cut
 
 
 class _BlockCode:
@@ -348,22 +351,20 @@ class _BlockCode:
             elif op.view is None or not emitter.view(index, step):
                 kernel = emitter.kernel(index)
                 kept = stage.stores[stored[value]] if value in stored else None
-                if kept is not None and _leading(plan.graph.specs[value].shape, kept.dim):
+                if kept is not None and (kept.packed or _leading(plan.graph.specs[value].shape, kept.dim)):
                     # The block is written where it is to stay.
                     k = stored.pop(value)
-                    assert kept.dim is not None
                     emitter.like[value] = _shape_only(emitter.local(value))
                     emitter.root[value] = value
-                    code.line(f"        v{value} = {_slice(kept.dim, f'o{k}', f'q{k}', kept.scale)}")
+                    code.line(f"        v{value} = {_block(kept, 'o', 'q', k, emitter.local(value))}")
                 else:
                     emitter.buffer(index, kernel, step)
                 code.line("        " + emitter.call(index, kernel, emitter.name(value), start), index)
             emitter.release(index, step)
         for slot in stage.stores:
             if slot.value in stored:
-                k = stored[slot.value]
-                assert slot.dim is not None
-                code.line(f"        {_slice(slot.dim, f'o{k}', f'q{k}', slot.scale)}[...] = {emitter.name(slot.value)}")
+                place = _block(slot, "o", "q", stored[slot.value], emitter.local(slot.value))
+                code.line(f"        {place}[...] = {emitter.name(slot.value)}")
         head += ["    " + line for line, _ in emitter.setup]
         shift = len(head) + 1
         code.nodes = {line + shift: node for line, node in code.nodes.items()}
@@ -373,9 +374,8 @@ class _BlockCode:
 
     @staticmethod
     def _read_block(emitter: _Emitter, k: int, slot: Slot, plan: Plan) -> None:
-        assert slot.dim is not None
-        source = _slice(slot.dim, f"r{k}", f"p{k}", slot.scale)
-        if _leading(plan.graph.specs[slot.value].shape, slot.dim):
+        source = _block(slot, "r", "p", k, emitter.local(slot.value))
+        if slot.packed or _leading(plan.graph.specs[slot.value].shape, slot.dim):
             emitter.code.line(f"        v{slot.value} = {source}")
             return
         # Copied, so that strides are those of the block wherever it came from.
@@ -522,7 +522,7 @@ class StageRunner:
                 stores.append(into[slot.value])
                 store_starts.append(0)
             else:
-                stores.append(empty(self.plan.block_spec(slot.value, end - begin)))
+                stores.append(empty(self.plan.stored_spec(slot.value, end - begin)))
                 store_starts.append(begin * slot.scale)
         partial_specs = [self.plan.graph.specs[p.value] for p in self.stage.partials]
         partials: list[np.ndarray] = [np.empty(0)] * len(partial_specs)
@@ -599,7 +599,7 @@ def run_plan(
         values.update(runners[0][stage.index].run_whole(values))
         if stage.body:
             assert plan.split is not None
-            into = {slot.value: empty(plan.graph.specs[slot.value]) for slot in stage.stores}
+            into = {slot.value: empty(plan.stored_spec(slot.value, plan.split.length)) for slot in stage.stores}
 
             def worker(
                 mine: Sequence[StageRunner], stage: Stage = stage, into: Mapping[int, np.ndarray] = into

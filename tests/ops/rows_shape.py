@@ -85,6 +85,19 @@ PRIMITIVE: tuple[Row, ...] = (
         ),
     ),
     row(
+        "turn",
+        S(T(5, 7), dims=(1, 0)),
+        S(T(4, 5, 6), dims=(2, 0, 1)),
+        S(T(4, 5, 6), dims=(0, -1, 1)),
+        S(T(3, 1024), dims=(1, 0)),  # a row of every dtype but bool fills a cache's sets
+        S(T(2, 3, 4096), dims=(1, 2, 0)),
+        S(T(), dims=()),
+        S(T(0, 3), dims=(1, 0)),
+        ref=lambda t, x, dims: x.permute(dims).contiguous(),
+        dtypes=EVERY,
+        errors=(Bad(S(T(3, 4), dims=(0, 0)), ShapeError),),
+    ),
+    row(
         "strided_slice",
         S(T(9, 7), starts=(2, 0), stops=(7, 7), steps=(1, 1)),
         S(T(9, 7), starts=(0, 1), stops=(9, 6), steps=(2, 3)),

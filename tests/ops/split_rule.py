@@ -14,8 +14,8 @@ from dataclasses import replace
 import numpy as np
 
 from gradmesh_engine.graph import TensorSpec
-from gradmesh_engine.ops import Factor
-from tests.ops.graphs import Application, accumulate_kernel, assert_close, run_kernel, run_whole
+from gradmesh_engine.ops import Factor, Order
+from tests.ops.graphs import Application, accumulate_kernel, assert_close, run_kernel, run_whole, spec_of
 
 _COMBINE = {"sum": np.add, "max": np.maximum, "min": np.minimum, "prod": np.multiply}
 
@@ -118,6 +118,43 @@ def check_accumulate(app: Application, factor: Factor, whole: np.ndarray) -> Non
             arrays.append(array if dim is None else _cut(array, dim, first * scale, last * scale))
         accumulate_kernel(app.op, arrays, app.out, app.attrs, total)
     assert_close(total, whole, 16.0, f"{app.op.name} accumulated along {describe(factor)}")
+
+
+def _turned_orders(app: Application, rng: np.random.Generator) -> tuple[list[Order], Order]:
+    """Another order of every operand's dims, and that of the result's which follows from them."""
+
+    def another(rank: int) -> Order:
+        return tuple(int(d) for d in rng.permutation(rank))
+
+    if app.op.independent is not None or not app.arrays:
+        return [another(a.ndim) for a in app.arrays], another(len(app.out.shape))
+    # Where it does not say otherwise, an op wants operands alike, and makes a result that is alike.
+    first = another(app.arrays[0].ndim)
+    orders: list[list[int]] = [[] for _ in app.arrays]
+    result = []
+    for dim in first:
+        factor = next(f for f in declared(app) if f.operands[0] == dim)
+        for order, own in zip(orders, factor.operands, strict=True):
+            assert own is not None
+            order.append(own)
+        if factor.result is not None:
+            result.append(factor.result)
+    return [tuple(order) for order in orders], tuple(result)
+
+
+def check_turned(app: Application) -> None:
+    """On operands whose dims come in other orders, the attributes the op declares for them give the result turned."""
+    assert app.op.turned is not None
+    whole = run_whole(app.op, app.arrays, app.out, app.attrs)
+    rng = np.random.default_rng(app.out.size)
+    for _ in range(3):
+        orders, result = _turned_orders(app, rng)
+        arrays = [a.transpose(order).copy(order="C") for a, order in zip(app.arrays, orders, strict=True)]
+        attrs = app.op.turned(app.attrs, orders, result)
+        specs = tuple(map(spec_of, arrays))
+        out = app.op.infer(specs, {name: value for name, value in attrs.items() if value is not None})[0]
+        got = run_kernel(app.op, arrays, out, attrs)
+        assert_close(got, whole.transpose(result), 16.0, f"{app.op.name} turned {orders} -> {result}")
 
 
 def describe(factor: Factor) -> str:

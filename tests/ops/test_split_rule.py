@@ -12,8 +12,13 @@ from gradmesh_engine.lower import lower
 from gradmesh_engine.ops import Factor, Primitive, lookup
 from tests.ops.graphs import Application, applications, is_primitive, one_node, pullback_graph, spec_of
 from tests.ops.rows import Row, Sample
-from tests.ops.split_rule import check_declared, describe, undeclared
+from tests.ops.split_rule import check_declared, check_turned, describe, undeclared
 from tests.ops.table import SAMPLES
+
+
+def _turns(name: str) -> bool:
+    op = lookup(name)
+    return isinstance(op, Primitive) and op.turned is not None
 
 
 @pytest.mark.parametrize(("row", "sample"), SAMPLES)
@@ -38,6 +43,14 @@ def test_no_split_is_missing(row: Row, sample: Sample) -> None:
     for app in applications(lower(one_node(row.op, arrays, sample.attrs)), arrays):
         if app.op.name == row.op:
             _assert_complete(app)
+
+
+@pytest.mark.parametrize(("row", "sample"), [p for p in SAMPLES if _turns(p.values[0].op)])
+def test_operands_may_lie_in_another_order(row: Row, sample: Sample) -> None:
+    arrays = sample.arrays(row.seed(sample))
+    for app in applications(lower(one_node(row.op, arrays, sample.attrs)), arrays):
+        if app.op.turned is not None:
+            check_turned(app)
 
 
 def _assert_complete(app: Application) -> None:
@@ -119,6 +132,16 @@ def test_the_checker_finds_a_missing_proportional_split() -> None:
     app = Application(op, {}, (x,), TensorSpec((24,), x.dtype))
     assert undeclared(app) == [Factor((0,), 0)]
     check_declared(replace(app, op=replace(op, axes=lambda specs, out: [Factor((0,), 0)])))
+
+
+def test_the_checker_refuses_attributes_that_do_not_turn() -> None:
+    x = np.random.default_rng(1).uniform(-1, 2, (6, 4))
+    op = lookup("reduce_sum")
+    assert isinstance(op, Primitive)
+    app = Application(op, {"dims": (0,)}, (x,), TensorSpec((4,), x.dtype))
+    check_turned(app)
+    with pytest.raises(AssertionError):
+        check_turned(replace(app, op=replace(op, turned=lambda attrs, orders, result: attrs)))
 
 
 def test_the_checker_passes_the_start_to_positional_kernels() -> None:

@@ -335,7 +335,7 @@ class _Maker:
 def piece_bounds(plan: Plan, ranges: Sequence[Range], value: int) -> list[tuple[int, int]]:
     """First element and the one after the last, along the value's split dim, of each range's piece."""
     assert plan.split is not None
-    scale = plan.scale(value)
+    scale = plan.stored_scale(value)
     bounds = []
     for first, stop in ranges:
         low, _ = plan.split.group_rows(first)

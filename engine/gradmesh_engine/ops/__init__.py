@@ -46,6 +46,6 @@ from gradmesh_engine.ops import special as _special_functions  # noqa: F401
 from gradmesh_engine.ops import statistics as _statistics  # noqa: F401
 from gradmesh_engine.ops import view_copies as _view_copies  # noqa: F401
 from gradmesh_engine.ops import windows as _windows  # noqa: F401
-from gradmesh_engine.ops.base import TABLE, Attr, Composite, Factor, Op, Primitive, Site, lookup, primitive_of
+from gradmesh_engine.ops.base import TABLE, Attr, Composite, Factor, Op, Order, Primitive, Site, lookup, primitive_of
 
-__all__ = ["TABLE", "Attr", "Composite", "Factor", "Op", "Primitive", "Site", "lookup", "primitive_of"]
+__all__ = ["TABLE", "Attr", "Composite", "Factor", "Op", "Order", "Primitive", "Site", "lookup", "primitive_of"]

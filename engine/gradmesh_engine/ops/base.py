@@ -26,6 +26,8 @@ from gradmesh_engine.graph import Attrs, AttrValue, TensorSpec, exact
 Specs: TypeAlias = "tuple[TensorSpec, ...]"
 Vjp: TypeAlias = "Callable[..., Sequence[V | None]]"
 Reduction: TypeAlias = Literal["map", "sum", "max", "min", "prod"]
+Order: TypeAlias = "tuple[int, ...]"
+Turned: TypeAlias = "Callable[[Mapping[str, AttrValue], Sequence[Order], Order], Mapping[str, AttrValue]]"
 
 # --- attributes -----------------------------------------------------------------------------------
 
@@ -107,6 +109,11 @@ class Site:
         if self.split is not None:
             shape[self.split] = self.length
         return tuple(shape)
+
+
+def unturned(attrs: Mapping[str, AttrValue], orders: Sequence[Order], result: Order) -> Mapping[str, AttrValue]:
+    """How attributes that name no dims change when these come in another order."""
+    return attrs
 
 
 # --- ops ------------------------------------------------------------------------------------------
@@ -218,6 +225,11 @@ class Primitive(Op):
         workspace: optional, bytes the kernel needs beside operands and result where that may be many times
             as much as these: `workspace(specs, out, attrs) -> int`.
         axes: axis rule: `axes(specs, out, **attrs) -> factors`.
+        turned: the attributes of the same application on operands whose dims come in other orders, with a
+            result whose dims do: `turned(attrs, orders, result's order) -> attrs`; an order lists the dims'
+            numbers. None where there is none, or where its kernel depends on the order.
+        independent: whether operands and result may each lie in C order or with the split dim innermost, whatever
+            the others do, at no cost: `independent(specs, split dims, attrs) -> bool`; they lie alike when None.
         cost: FLOPs (or equivalent units of one add) per call: `cost(specs, out, attrs) -> float`.
         time: its time in adds, like `cost`, where its FLOPs are faster than that.
         cheap: pointwise or layout: may be recomputed rather than stored across a stage boundary.
@@ -235,6 +247,8 @@ class Primitive(Op):
     vjp: Vjp | None = None
     workspace: Callable[[Specs, TensorSpec, Mapping[str, AttrValue]], int] | None = None
     axes: Callable[..., Sequence[Factor]]
+    turned: Turned | None = None
+    independent: Callable[[Specs, Sequence[int | None], Mapping[str, AttrValue]], bool] | None = None
     cost: Callable[[Specs, TensorSpec, Mapping[str, AttrValue]], float]
     time: Callable[[Specs, TensorSpec, Mapping[str, AttrValue]], float] | None = None
     cheap: bool = False

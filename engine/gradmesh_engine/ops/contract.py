@@ -13,7 +13,7 @@ import numpy as np
 from gradmesh_engine.builder import V
 from gradmesh_engine.errors import AttributeTypeError, DTypeError, ShapeError
 from gradmesh_engine.graph import AttrValue, TensorSpec
-from gradmesh_engine.ops.base import Attr, Factor, Primitive, Site, Specs, declare
+from gradmesh_engine.ops.base import Attr, Factor, Order, Primitive, Site, Specs, declare
 from gradmesh_engine.ops.pointwise import Run, conjugate, in_float32
 
 # --- the equation ---------------------------------------------------------------------------------
@@ -117,6 +117,27 @@ def matmul_sizes(specs: Specs, spec: str) -> tuple[int, int, int, int]:
     groups = ([label for group in batch for label in group], rows, summed, columns)
     batches, height, length, width = (math.prod(sizes[label] for label in group) for group in groups)
     return batches, height, length, width
+
+
+# --- in another order -----------------------------------------------------------------------------
+
+
+def _turned(attrs: Mapping[str, AttrValue], orders: Sequence[Order], result: Order) -> Mapping[str, AttrValue]:
+    equation = parse_equation(str(attrs["spec"]))
+    a, b, out = ("".join(labels[d] for d in order) for labels, order in zip(equation, (*orders, result), strict=True))
+    return {"spec": f"{a},{b}->{out}"}
+
+
+def _independent(specs: Specs, dims: Sequence[int | None], attrs: Mapping[str, AttrValue]) -> bool:
+    """BLAS takes matrices either way; what it does not take are rows, columns or sums of several dims in that case."""
+    equation = parse_equation(str(attrs["spec"]))
+    sizes = _sizes(specs, equation)
+    split = {labels[d] for labels, d in zip(equation, dims, strict=False) if d is not None}
+    a, b, out = map(set, equation)
+    groups = ((a & b) - out, a - b, b - a)
+    return len(split) == 1 and any(
+        split <= group and all(sizes[label] == 1 for label in group - split) for group in groups
+    )
 
 
 # --- the kernel -----------------------------------------------------------------------------------
@@ -269,6 +290,8 @@ contract = declare(
         kernel=_kernel,
         vjp=_vjp,
         axes=_axes,
+        turned=_turned,
+        independent=_independent,
         cost=_cost,
         time=_time,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from gradmesh_engine import dtypes
 from gradmesh_engine.errors import AxisError, DTypeError, ShapeError
 from gradmesh_engine.graph import AttrValue, TensorSpec
-from gradmesh_engine.ops.base import Attr, Factor, Primitive, Site, Specs, declare
+from gradmesh_engine.ops.base import Attr, Factor, Order, Primitive, Site, Specs, declare
 
 
 def checked_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -61,6 +61,12 @@ def _every_dim(specs: Specs, out: TensorSpec, **_: AttrValue) -> list[Factor]:
 # --- full -----------------------------------------------------------------------------------------
 
 
+def _full_turned(attrs: Mapping[str, AttrValue], orders: Sequence[Order], result: Order) -> Mapping[str, AttrValue]:
+    shape = attrs["shape"]
+    assert isinstance(shape, tuple)
+    return {**attrs, "shape": tuple(int(shape[d]) for d in result)}
+
+
 def _full_view(site: Site) -> Callable[[], np.ndarray]:
     with np.errstate(all="ignore"):
         constant = np.asarray(site.attrs["value"]).astype(site.out.dtype)
@@ -81,6 +87,7 @@ full = declare(
         spec=_full_spec,
         view=_full_view,
         axes=_every_dim,
+        turned=_full_turned,
         cost=lambda specs, out, attrs: 0.0,
         cheap=True,
     )

@@ -276,6 +276,46 @@ permute = declare(
 )
 
 
+# --- turn -----------------------------------------------------------------------------------------
+
+_SET_BYTES = 4096
+"""Rows so many bytes, or a multiple, apart fall on the same few lines of a cache."""
+
+
+def _turn_kernel(site: Site) -> Callable[..., None]:
+    order = _order(site.attrs["dims"])
+    (x,) = site.ins
+    # Elements side by side in the result come from afar; where they would come from the same lines of the
+    # cache, rows are moved apart first.
+    columns = x.shape[-1] if x.ndim else 0
+    if not columns or columns * x.dtype.itemsize % _SET_BYTES or order[-1] == x.ndim - 1:
+        return lambda x, out: np.copyto(out, x.transpose(order))
+    apart = np.empty((*x.shape[:-1], columns + 64 // x.dtype.itemsize), x.dtype)[..., :columns]
+    turned = apart.transpose(order)
+
+    def run(x: np.ndarray, out: np.ndarray) -> None:
+        np.copyto(apart, x)
+        np.copyto(out, turned)
+
+    return run
+
+
+turn = declare(
+    Primitive(
+        name="turn",
+        arity=1,
+        attrs={"dims": Attr("ints")},
+        doc="Reorders the dims and copies, so that the result lies in C order; internal to planning.",
+        spec=_permute_spec,
+        kernel=_turn_kernel,
+        axes=lambda specs, out, dims: [Factor((dim,), i) for i, dim in enumerate(_order(dims))],
+        cost=copies,
+        time=lambda specs, out, attrs: 5.0 * out.size,
+        cheap=True,
+    )
+)
+
+
 # --- flip -----------------------------------------------------------------------------------------
 
 

@@ -13,7 +13,7 @@ from gradmesh_engine.builder import V, constant
 from gradmesh_engine.dtypes import BOOL, COMPLEX, FLOAT
 from gradmesh_engine.errors import DTypeError, InvalidRequestError
 from gradmesh_engine.graph import AttrValue, TensorSpec
-from gradmesh_engine.ops.base import Attr, Composite, Primitive, Site, Specs, declare
+from gradmesh_engine.ops.base import Attr, Composite, Primitive, Site, Specs, declare, unturned
 from gradmesh_engine.ops.pointwise import (
     NUMBER,
     REAL,
@@ -358,6 +358,7 @@ pow_scalar: Primitive = declare(
         kernel=_pow_scalar_kernel,
         vjp=_pow_scalar_vjp,
         axes=pointwise_axes,
+        turned=unturned,
         cost=lambda specs, out, attrs: (1.0 if attrs["exponent"] == 2 else 8.0) * out.size,
         cheap=True,
         prepare=_pow_scalar_prepare,

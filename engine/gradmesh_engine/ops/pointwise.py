@@ -13,7 +13,7 @@ from gradmesh_engine.builder import V, constant
 from gradmesh_engine.dtypes import BOOL, COMPLEX, FLOAT, INT
 from gradmesh_engine.errors import DTypeError, ShapeError
 from gradmesh_engine.graph import AttrValue, TensorSpec
-from gradmesh_engine.ops.base import Attr, Factor, Primitive, Site, Specs, Vjp, declare, primitive_of
+from gradmesh_engine.ops.base import Attr, Factor, Primitive, Site, Specs, Vjp, declare, primitive_of, unturned
 
 Run: TypeAlias = "Callable[..., Any]"
 Kernel: TypeAlias = "Callable[[Site], Run]"
@@ -224,6 +224,7 @@ def pointwise(
             kernel=(lambda site: kernel) if isinstance(kernel, np.ufunc) else kernel,
             vjp=vjp,
             axes=pointwise_axes,
+            turned=unturned,
             cost=lambda specs, out, attrs: cost * out.size,
             cheap=True,
             inplace=inplace,
@@ -257,6 +258,7 @@ convert: Primitive = declare(
             else None,
         ),
         axes=pointwise_axes,
+        turned=unturned,
         cost=lambda specs, out, attrs: float(out.size),
         cheap=True,
         neutral=True,
@@ -274,6 +276,7 @@ detach = declare(
         view=lambda site: lambda x: x,
         vjp=lambda g, y, x: (None,),
         axes=pointwise_axes,
+        turned=unturned,
         cost=lambda specs, out, attrs: 0.0,
         cheap=True,
     )
@@ -374,6 +377,7 @@ keep: Primitive = declare(
         kernel=_keep_kernel,
         vjp=lambda g, y, x, mask: (keep(g, mask), None),
         axes=pointwise_axes,
+        turned=unturned,
         cost=lambda specs, out, attrs: 2.0 * out.size,
         cheap=True,
         inplace=True,
@@ -433,6 +437,7 @@ where = declare(
         kernel=_where_kernel,
         vjp=_where_vjp,
         axes=pointwise_axes,
+        turned=unturned,
         cost=lambda specs, out, attrs: 4.0 * out.size,
         cheap=True,
         inplace=True,

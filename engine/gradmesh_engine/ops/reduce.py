@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,8 +10,19 @@ import numpy as np
 from gradmesh_engine import dtypes
 from gradmesh_engine.builder import V
 from gradmesh_engine.errors import AxisError, ShapeError
-from gradmesh_engine.graph import TensorSpec
-from gradmesh_engine.ops.base import Attr, Factor, Primitive, Reduction, Site, Specs, Vjp, declare, lookup
+from gradmesh_engine.graph import AttrValue, TensorSpec
+from gradmesh_engine.ops.base import (
+    Attr,
+    Factor,
+    Order,
+    Primitive,
+    Reduction,
+    Site,
+    Specs,
+    Vjp,
+    declare,
+    lookup,
+)
 from gradmesh_engine.ops.pointwise import Run, convert
 
 # --- dims -----------------------------------------------------------------------------------------
@@ -91,6 +102,12 @@ def reduce_axes(kind: Reduction) -> Any:
         return factors
 
     return axes
+
+
+def _turned(attrs: Mapping[str, AttrValue], orders: Sequence[Order], result: Order) -> Mapping[str, AttrValue]:
+    dims = attrs["dims"]
+    assert isinstance(dims, tuple)
+    return {**attrs, "dims": tuple(sorted(orders[0].index(int(d)) for d in dims))}
 
 
 def _reducer(ufunc: np.ufunc) -> Any:
@@ -258,6 +275,7 @@ def _reduction(name: str, ufunc: np.ufunc, kind: Reduction, vjp: Vjp, doc: str, 
                 else _reducer(ufunc),
                 "vjp": vjp,
                 "axes": reduce_axes(kind),
+                "turned": _turned,
                 "cost": lambda specs, out, attrs: float(specs[0].size),
                 **changes,
             },

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 from gradmesh_engine.errors import ShapeError
 from gradmesh_engine.graph import Graph, TensorSpec
-from gradmesh_engine.ops import primitive_of
-from gradmesh_engine.plan.axes import candidate_axes, factors_of
+from gradmesh_engine.ops import Factor, primitive_of
+from gradmesh_engine.plan.axes import Axis, candidate_axes, factors_of
 from gradmesh_engine.plan.blocks import BLOCK_BYTES, choose_split, live_bytes
+from gradmesh_engine.plan.layout import Scope, turn
+from gradmesh_engine.plan.packing import pack
 from gradmesh_engine.plan.stages import Cut, cut
 from gradmesh_engine.plan.text import plan_text
 from gradmesh_engine.plan.types import Partial, Plan, Slot, Split, Stage
@@ -39,31 +42,73 @@ def plan(graph: Graph) -> Plan:
     flops, work = sum(costs), sum(times)
     touched = sum(moved)
     rules = factors_of(graph)
-    best = cut(graph, rules, None)
-    split: Split | None = None
-    axis, in_cache = None, False
-    estimate = _estimate(graph, best, None, False, times, moved)
+    best = _Candidate(None, cut(graph, rules, None), None, False)
+    estimate = _estimate(graph, best.cut, None, False, times, moved)
     if touched > SMALL_BYTES:
-        for candidate in candidate_axes(graph, rules):
-            if candidate.length < 2:
+        axes = candidate_axes(graph, rules)
+        for axis in axes:
+            tried = _tried(graph, rules, axis, work)
+            if tried is None:
                 continue
-            tried = cut(graph, rules, candidate)
-            if not any(stage.body for stage in tried.stages):
-                continue
-            sizes, fits = choose_split(graph, tried, candidate.length, work)
-            if sizes.blocks < 2:
-                continue
-            cost = _estimate(graph, tried, sizes, fits, times, moved)
+            cost = _estimate(graph, tried.cut, tried.split, tried.fits, times, moved)
             if sum(cost) < sum(estimate):
-                best, estimate, split, axis, in_cache = tried, cost, sizes, candidate, fits
-    peak = _peak(graph, best, split)
-    if split is not None and any(node.segment > 0 for node in graph.nodes):
+                best, estimate = tried, cost
+        turned = turn(_scope(graph, best, axes)) if axes else None
+        if turned is not None:
+            graph, axis = turned
+            rules = factors_of(graph)
+            best = _again(graph, rules, best, axis, work)
+            times, moved = _node_costs(graph)[1], _node_bytes(graph)
+            estimate = _estimate(graph, best.cut, best.split, best.fits, times, moved)
+    peak = _peak(graph, best.cut, best.split)
+    if best.split is not None and any(node.segment > 0 for node in graph.nodes):
         # The same blocks in the same stages, so that every bit stays.
-        smaller = cut(graph, rules, axis, segments=True)
-        needs = _peak(graph, smaller, split)
+        smaller = replace(best, cut=cut(graph, rules, best.axis, segments=True))
+        needs = _peak(graph, smaller.cut, smaller.split)
         if needs < peak:
-            best, peak, estimate = smaller, needs, _estimate(graph, smaller, split, in_cache, times, moved)
-    return Plan(graph, split, best.dims, best.stages, flops, work, tuple(estimate), peak, touched)
+            best, peak = smaller, needs
+            estimate = _estimate(graph, best.cut, best.split, best.fits, times, moved)
+    stages, packed = pack(graph, best.cut)
+    return Plan(graph, best.split, best.cut.dims, stages, flops, work, tuple(estimate), peak, touched, packed)
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """A way to run a graph: without an axis everything is whole."""
+
+    axis: Axis | None
+    cut: Cut
+    split: Split | None
+    fits: bool
+
+
+def _tried(graph: Graph, rules: Sequence[Sequence[Factor]], axis: Axis, work: float) -> _Candidate | None:
+    """The graph split along an axis; None where that gives less than two blocks."""
+    if axis.length < 2:
+        return None
+    tried = cut(graph, rules, axis)
+    if not any(stage.body for stage in tried.stages):
+        return None
+    split, fits = choose_split(graph, tried, axis.length, work)
+    return _Candidate(axis, tried, split, fits) if split.blocks >= 2 else None
+
+
+def _scope(graph: Graph, best: _Candidate, axes: Sequence[Axis]) -> Scope:
+    """What layout decides on: the blocks of a split graph; where all runs whole, the values on the longest axis."""
+    if best.axis is None or best.split is None:
+        longest = max(axes, key=lambda axis: axis.length)
+        dims = [longest.dims.get(value) for value in range(len(graph.specs))]
+        return Scope(graph, longest, dims, [1] * len(graph.nodes), longest.length)
+    return Scope(graph, best.axis, best.cut.dims, best.cut.body_runs, best.split.block)
+
+
+def _again(graph: Graph, rules: Sequence[Sequence[Factor]], before: _Candidate, axis: Axis, work: float) -> _Candidate:
+    """What was decided, for the graph with values turned."""
+    if before.split is None:
+        return _Candidate(None, cut(graph, rules, None), None, False)
+    again = cut(graph, rules, axis)
+    split, fits = choose_split(graph, again, axis.length, work)
+    return _Candidate(axis, again, split, fits)
 
 
 def _node_costs(graph: Graph) -> tuple[list[float], list[float]]:

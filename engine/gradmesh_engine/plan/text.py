@@ -82,7 +82,7 @@ def _ops(plan: Plan, nodes: tuple[int, ...]) -> str:
 
 def _slots(plan: Plan, slots: tuple[Slot, ...]) -> str:
     def one(slot: Slot) -> str:
-        how = "whole" if slot.dim is None else f"by dim {slot.dim}"
+        how = "whole" if slot.dim is None else "block by block" if slot.packed else f"by dim {slot.dim}"
         return f"%{slot.value} {plan.graph.specs[slot.value]} {how}"
 
     return ", ".join(map(one, slots)) or "nothing"

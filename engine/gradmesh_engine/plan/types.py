@@ -53,11 +53,13 @@ class Slot:
         value: the value's number in the plan's graph.
         dim: its dim along the split axis, or None when it is read whole.
         scale: elements of that dim per row.
+        packed: the value is stored as one dim of elements, block by block, to which `dim` and `scale` refer.
     """
 
     value: int
     dim: int | None = None
     scale: int = 1
+    packed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +114,7 @@ class Plan:
         estimates: the same for each stage, with what moving its values through caches and memory costs.
         peak_bytes: planned bytes beyond inputs and outputs, for one range at a time.
         touched_bytes: bytes all nodes read and write, each counted once.
+        packed: stored values that are kept block by block.
     """
 
     graph: Graph
@@ -123,6 +126,7 @@ class Plan:
     estimates: tuple[float, ...]
     peak_bytes: int
     touched_bytes: int
+    packed: frozenset[int] = frozenset()
 
     def scale(self, value: int) -> int:
         """Elements of the value's split dim per row of the split axis."""
@@ -160,6 +164,17 @@ class Plan:
     def output_bytes(self) -> int:
         """Bytes of all outputs."""
         return sum(self.graph.specs[v].nbytes for v in self.graph.outputs)
+
+    def stored_scale(self, value: int) -> int:
+        """Elements per row of the dim along which the stored value is cut into pieces."""
+        if value in self.packed and self.split is not None:
+            return self.graph.specs[value].size // self.split.length
+        return self.scale(value)
+
+    def stored_spec(self, value: int, rows: int) -> TensorSpec:
+        """The spec of `rows` rows of a value as it is stored."""
+        spec = self.block_spec(value, rows)
+        return TensorSpec((spec.size,), spec.dtype) if value in self.packed else spec
 
     def block_spec(self, value: int, rows: int) -> TensorSpec:
         """The spec of a value's block of `rows` rows."""
