@@ -1,18 +1,21 @@
 """Kernels of the error function and its relatives.
 
-SciPy's are loops of scalar calls, about 9 ns per element. In float32 a rational approximation made
-of vectorised ufuncs takes a third of that; in float64 the degree it would need eats up the gain.
+SciPy's are loops of scalar calls, 6 to 11 ns per element. Made of vectorised ufuncs, a rational approximation
+takes a third of that in float32, and a table of values with a step from the nearest one half of it in float64.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any, Final
 
 import numpy as np
 
 Run = Callable[..., Any]
+
+# --- float32 --------------------------------------------------------------------------------------
 
 _EDGE: Final = 3.92
 """Where erf rounds to 1 in float32."""
@@ -59,28 +62,147 @@ def _erf_float32(shape: tuple[int, ...], scale: float, height: float) -> Run:
     return run
 
 
+# --- float64 --------------------------------------------------------------------------------------
+
+_STEPS: Final = 1 << 10
+"""Values of a table per unit of x. With more of them it leaves the cache; with fewer the step needs another term."""
+
+_ROUNDER: Final = 1.5 * 2.0**52 / _STEPS
+"""Added to x, it leaves x rounded to a multiple of 1 / _STEPS, and its number in the low bits."""
+
+_ROUNDER_BITS: Final = int(np.array(_ROUNDER).view(np.int64))
+
+_SHIFT: Final = 0.00519 / (2 * _STEPS) ** 2
+"""What the step's term in h⁴ that is left out comes to near 0, spread by the term in h² (of λ = 1)."""
+
+
+@cache
+def _erf_table() -> np.ndarray:
+    values = [math.erf(j / _STEPS) for j in range(-6 * _STEPS, 6 * _STEPS + 1)]
+    values[6 * _STEPS] = -0.0  # plus a step of 0 or -0 this keeps the sign
+    return np.array(values)
+
+
+@cache
+def _erfc_table() -> np.ndarray:
+    return np.array([math.erfc(j / _STEPS) for j in range(-6 * _STEPS, 7 * _STEPS // 2 + 1)])
+
+
+@cache
+def _cdf_table() -> np.ndarray:
+    # z = -x / sqrt 2 is rounded; erfc follows what that loses by its slope. The first product is exact.
+    x = np.arange(-5 * _STEPS, 9 * _STEPS + 1) / -_STEPS
+    high, low = 0.7071067690849304, 1.210161710447897e-08  # of sqrt 0.5
+    z = x * high + x * low
+    lost = (x * high - z) + x * low
+    return 0.5 * (np.array([math.erfc(one) for one in z]) - 2 / math.sqrt(math.pi) * np.exp(-z * z) * lost)
+
+
+def _stepped(shape: tuple[int, ...], table: np.ndarray, low: float, rate: float, slope: float) -> Run:
+    """A kernel for a function with the derivative slope * e^(-rate x²), from its values in steps from `low`.
+
+    With r the nearest step, h = x - r and m = (x + r) / 2, the integral of e^(-λ u²) from r to x is
+    h e^(-λ m²) (1 + h² (2 λ² m² - λ) / 12), to terms in h⁴ (Taylor's series about m). x is cut off at the table's ends.
+    """
+    high = low + (table.size - 1) / _STEPS
+    first = _ROUNDER_BITS + round(low * _STEPS)
+    rounded, h, e, w = (np.empty(shape) for _ in range(4))
+    number = rounded.view(np.int64)
+    constant, linear = slope * rate * (_SHIFT * rate - 1 / 12), slope * rate / -6
+
+    def run(x: np.ndarray, out: np.ndarray) -> None:
+        np.clip(x, low, high, out=out)
+        np.add(out, _ROUNDER, out=rounded)
+        np.subtract(rounded, _ROUNDER, out=e)
+        np.subtract(out, e, out=h)
+        np.add(out, e, out=e)
+        np.square(e, out=e)
+        np.multiply(e, rate / -4, out=e)
+        np.multiply(e, linear, out=w)
+        np.exp(e, out=e)
+        np.multiply(e, h, out=e)
+        np.square(h, out=h)
+        np.add(w, constant, out=w)
+        np.multiply(w, h, out=w)
+        np.add(w, slope, out=w)
+        np.multiply(e, w, out=e)
+        np.subtract(number, first, out=number)
+        table.take(number, None, out, "clip")  # "clip" for what NaN makes of it
+        np.add(out, e, out=out)
+
+    return run
+
+
+# erfc(x) = e^(-x²) / x · P(1 / x²) for 3.5 ≤ x ≤ 27.5, fitted at Chebyshev's points within 3e-18. Low powers first.
+_TAIL: Final = (
+    0.5641895835477562, -0.28209479177375046, 0.4231421875859178, -1.0578554464723806, 3.7024900412912727,
+    -16.660740169715506, 91.59731244117143, -593.3216804439113, 4365.972365492562, -34591.60568188867,
+    272611.5715306462, -1943038.3441212177, 11356440.765218798, -49047477.925749466, 135840184.0647655,
+    -178550053.0854862,
+)  # fmt: skip
+
+_TAIL_ROUNDER: Final = 1.5 * 2.0**34
+"""Rounds to 18 bits behind the point, so that the square of a number below 64 is exact."""
+
+
+def _tail(x: np.ndarray, rate: float, height: float) -> np.ndarray:
+    """`height` * erfc(sqrt(rate) x) for x far above 0; its relative error does not grow with x²."""
+    x = np.minimum(x, 40.0)
+    rounded = (x + _TAIL_ROUNDER) - _TAIL_ROUNDER
+    power = np.exp(rounded * rounded * -rate) * np.exp((x - rounded) * (x + rounded) * -rate)
+    series = np.empty_like(x)
+    _horner(1 / (x * x * rate), [height / math.sqrt(rate) * c for c in _TAIL], series)
+    result: np.ndarray = power * (series / x)
+    return result
+
+
+def _with_tail(body: Run, shape: tuple[int, ...], sign: float, rate: float, height: float) -> Run:
+    """`body`, with `_tail` of sign * x where that is beyond 3.5 / sqrt(rate): rare, so only those are computed."""
+    beyond = np.empty(shape, np.bool_)
+    meets, edge = (np.greater, 3.5 / math.sqrt(rate)) if sign > 0 else (np.less, -3.5 / math.sqrt(rate))
+
+    def run(x: np.ndarray, out: np.ndarray) -> None:
+        body(x, out)
+        if meets(x, edge, out=beyond).any():
+            out[beyond] = _tail(sign * x[beyond], rate, height)
+
+    return run
+
+
+def _erfc_float64(shape: tuple[int, ...]) -> Run:
+    return _with_tail(_stepped(shape, _erfc_table(), -6.0, 1.0, -2 / math.sqrt(math.pi)), shape, 1.0, 1.0, 1.0)
+
+
+# --- kernels --------------------------------------------------------------------------------------
+
+
 def erf(shape: tuple[int, ...], dtype: np.dtype) -> Run:
     """A kernel for erf(x), within 3 units in the last place. `out` must not be `x`."""
     if dtype == np.float32:
         return _erf_float32(shape, 1.0, 1.0)
-    from scipy.special import erf as function  # loaded when first needed: slow to import
-
-    return lambda x, out: function(x, out=out)
+    return _stepped(shape, _erf_table(), -6.0, 1.0, 2 / math.sqrt(math.pi))
 
 
 def erfc(shape: tuple[int, ...], dtype: np.dtype) -> Run:
-    """A kernel for 1 - erf(x), exact in the tail."""
-    from scipy.special import erfc as function
+    """A kernel for 1 - erf(x), within 4 units in the last place in the tail too. `out` must not be `x`."""
+    wide = _erfc_float64(shape)
+    if dtype == np.float64:
+        return wide
+    given, found = np.empty(shape), np.empty(shape)
 
-    return lambda x, out: function(x, out=out)
+    def run(x: np.ndarray, out: np.ndarray) -> None:
+        np.copyto(given, x)
+        wide(given, found)
+        np.copyto(out, found, casting="same_kind")
+
+    return run
 
 
 def normal_cdf(shape: tuple[int, ...], dtype: np.dtype) -> Run:
     """A kernel for (1 + erf(x / sqrt 2)) / 2. `out` must not be `x`."""
     if dtype != np.float32:
-        from scipy.special import ndtr as function
-
-        return lambda x, out: function(x, out=out)
+        body = _stepped(shape, _cdf_table(), -5.0, 0.5, 1 / math.sqrt(2 * math.pi))
+        return _with_tail(body, shape, -1.0, 0.5, 0.5)
     half_erf = _erf_float32(shape, math.sqrt(0.5), 0.5)
 
     def run(x: np.ndarray, out: np.ndarray) -> None:
