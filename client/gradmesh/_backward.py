@@ -180,14 +180,15 @@ class _Pass:
 
     def gradients(self) -> Asking[list[Value | None]]:
         """The gradient of each of `wrt`; evaluated, unless they have a graph of their own."""
-        if not (self._create_graph or self._exploration.needs_client or STATE.anomaly):
+        # In a mapped function there is nothing to compute yet.
+        if not (self._create_graph or self._exploration.needs_client or STATE.anomaly or STATE.traces):
             self._use_up()
             return (yield from self._request())
         gradients = _client_backward.differentiate(
             self._roots, self._seeds, self._exploration, self._wrt, self._create_graph
         )
         self._use_up()
-        if not self._create_graph:
+        if not (self._create_graph or STATE.traces):
             kept = [leaf.grad.value for leaf, _ in self._before if leaf.grad is not None]
             small = [root for root in self._roots if self._keep and root.spec.nbytes <= _KEPT_BYTES]
             yield from evaluating([*[g for g in gradients if g is not None], *kept, *small], self._along)
