@@ -34,7 +34,7 @@ from gradmesh._functions import (
 )
 from gradmesh._functions import inspect as questions
 from gradmesh._functions import select as picks
-from gradmesh.nn import functional, init
+from gradmesh.nn import functional, init, parameter
 from gradmesh.nn.modules import activation as activations
 from gradmesh.nn.modules import (
     adaptive,
@@ -44,6 +44,7 @@ from gradmesh.nn.modules import (
     distance,
     dropout,
     embedding,
+    lazy,
     linear,
     margin,
     norm,
@@ -64,8 +65,8 @@ _DOCUMENTED = (
 
 # The layers, whose classes have examples.
 _LAYERS = (
-    activations, adaptive, attention, container, conv, distance, dropout, embedding, init, linear, losses, margin, norm,
-    pools, rnn, sequences, shaping, transformer, clip_grad, convert_parameters,
+    activations, adaptive, attention, container, conv, distance, dropout, embedding, init, lazy, linear, losses, margin,
+    norm, parameter, pools, rnn, sequences, shaping, transformer, clip_grad, convert_parameters,
 )  # fmt: skip
 
 

@@ -15,12 +15,6 @@ LEFT_OUT: dict[str, dict[str, str]] = {
         "removed by PyTorch itself, warns only": "Container CrossMapLRN2d NLLLoss2d",
         "reads the arguments of PyTorch's own layers": "factory_kwargs",
         "chooses between chunks of memory, which the plan does": "LinearCrossEntropyOptions",
-        "not made yet": (
-            "Buffer LazyBatchNorm1d LazyBatchNorm2d LazyBatchNorm3d LazyConv1d LazyConv2d LazyConv3d "
-            "LazyConvTranspose1d LazyConvTranspose2d LazyConvTranspose3d LazyInstanceNorm1d "
-            "LazyInstanceNorm2d LazyInstanceNorm3d LazyLinear UninitializedBuffer "
-            "UninitializedParameter"
-        ),
     },
     "nn.functional": {
         "products of low precision with scales": "grouped_mm scaled_grouped_mm scaled_mm ScalingType SwizzleType",

@@ -2,6 +2,7 @@
 
 # ruff: noqa: F403
 from gradmesh.nn import functional, init, utils
+from gradmesh.nn import parameter as _parameter
 from gradmesh.nn.modules import activation as _activation
 from gradmesh.nn.modules import adaptive as _adaptive
 from gradmesh.nn.modules import attention as _attention
@@ -10,6 +11,7 @@ from gradmesh.nn.modules import conv as _conv
 from gradmesh.nn.modules import distance as _distance
 from gradmesh.nn.modules import dropout as _dropout
 from gradmesh.nn.modules import embedding as _embedding
+from gradmesh.nn.modules import lazy as _lazy
 from gradmesh.nn.modules import linear as _linear
 from gradmesh.nn.modules import loss as _loss
 from gradmesh.nn.modules import margin as _margin
@@ -26,6 +28,7 @@ from gradmesh.nn.modules.conv import *
 from gradmesh.nn.modules.distance import *
 from gradmesh.nn.modules.dropout import *
 from gradmesh.nn.modules.embedding import *
+from gradmesh.nn.modules.lazy import *
 from gradmesh.nn.modules.linear import *
 from gradmesh.nn.modules.loss import *
 from gradmesh.nn.modules.margin import *
@@ -35,9 +38,9 @@ from gradmesh.nn.modules.pooling import *
 from gradmesh.nn.modules.rnn import *
 from gradmesh.nn.modules.shaping import *
 from gradmesh.nn.modules.transformer import *
-from gradmesh.nn.parameter import Parameter
+from gradmesh.nn.parameter import *
 
-__all__ = ["Module", "Parameter", "functional", "init", "utils"]
+__all__ = ["Module", "functional", "init", "utils"]
 __all__ += _activation.__all__
 __all__ += _adaptive.__all__
 __all__ += _attention.__all__
@@ -46,10 +49,12 @@ __all__ += _conv.__all__
 __all__ += _distance.__all__
 __all__ += _dropout.__all__
 __all__ += _embedding.__all__
+__all__ += _lazy.__all__
 __all__ += _linear.__all__
 __all__ += _loss.__all__
 __all__ += _margin.__all__
 __all__ += _norm.__all__
+__all__ += _parameter.__all__
 __all__ += _pooling.__all__
 __all__ += _rnn.__all__
 __all__ += _shaping.__all__

@@ -11,7 +11,7 @@ from gradmesh._function import Function
 from gradmesh._hooks import RemovableHandle
 from gradmesh._modes import no_grad
 from gradmesh._tensor import Tensor
-from gradmesh.nn.parameter import Parameter
+from gradmesh.nn.parameter import Buffer, Parameter, is_lazy
 from gradmesh_engine.errors import AttributeTypeError, InvalidRequestError
 
 __all__ = ["Module"]
@@ -155,12 +155,15 @@ class Module:
     def __setattr__(self, name: str, value: Any) -> None:
         state = self.__dict__
         if isinstance(value, Parameter):
-            self._forget(name)
+            self._forget(name, "_parameters")
             self.register_parameter(name, value)
+        elif isinstance(value, Buffer):
+            self._forget(name, "_buffers")
+            self.register_buffer(name, value, value.persistent)
         elif isinstance(value, Module):
             if "_modules" not in state:
                 raise AttributeError("cannot assign module before Module.__init__() call")
-            self._forget(name)
+            self._forget(name, "_modules")
             state["_modules"][name] = value
         elif name in state.get("_parameters", ()):
             if value is not None:
@@ -206,11 +209,12 @@ class Module:
             names.update(self.__dict__[table])
         return sorted(names)
 
-    def _forget(self, name: str) -> None:
-        """Take away what is there under a name that is given to something of another kind."""
+    def _forget(self, name: str, but: str) -> None:
+        """Take away what is under a name that something in the table `but` gets, where it keeps its place."""
         self.__dict__.pop(name, None)
         for table in _TABLES:
-            self.__dict__.get(table, {}).pop(name, None)
+            if table != but:
+                self.__dict__.get(table, {}).pop(name, None)
 
     def _check_name(self, kind: str, name: str, table: str) -> None:
         if not isinstance(name, str):
@@ -399,13 +403,17 @@ class Module:
     def _converted(self: _M, convert: Callable[[Tensor], Tensor]) -> _M:
         for module in self.modules():
             for parameter in module._parameters.values():
-                if parameter is not None:
+                if is_lazy(parameter):
+                    parameter.convert(convert)
+                elif parameter is not None:
                     grad = parameter._leaf().grad
                     parameter.data = convert(parameter.data)
                     if grad is not None:
                         parameter.grad = convert(grad.data)
             for name, buffer in module._buffers.items():
-                if buffer is not None:
+                if is_lazy(buffer):
+                    buffer.convert(convert)
+                elif buffer is not None:
                     module._buffers[name] = convert(buffer)
         return self
 
@@ -543,8 +551,8 @@ class Module:
 
 def clear_grad(parameter: Tensor, set_to_none: bool) -> None:
     """Forget the gradient of a parameter, or fill it with zeros."""
-    leaf = parameter._leaf()
-    if leaf.grad is None:
+    leaf = None if is_lazy(parameter) else parameter._leaf()
+    if leaf is None or leaf.grad is None:
         return
     if set_to_none:
         leaf.grad = None
@@ -583,6 +591,10 @@ def _load_one(module: Module, name: str, held: Tensor, key: str, given: Any, ass
             f'While copying the parameter named "{key}", expected torch.Tensor or Tensor-like object from checkpoint '
             f"but received {type(given)}"
         ]
+    if is_lazy(held):
+        if is_lazy(given):
+            return []
+        held.materialize(given.shape)
     if given.shape != held.shape:
         return [
             f"size mismatch for {key}: copying a param with shape {given.shape} from checkpoint, the shape in current "
