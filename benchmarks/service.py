@@ -114,7 +114,13 @@ def bench_latency(rounds: int) -> Line:
             echo: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary("/bench.Echo/Echo")
             payload = bytes(1024)
             step = on(session, tutorial(gm))
+            gm.stats(reset=True)
             timing = alternate({"gradmesh": step, "echo": lambda: echo(payload)}, rounds, warm=50)
+            served = gm.stats()
+        # The client's part and the engine's, without a service between them.
+        alone = alternate({"gradmesh": on(gm.LocalSession(), tutorial(gm))}, rounds, warm=50)
+    parts = ", ".join(f"{name} {seconds / served.requests * 1e6:.0f}" for name, seconds in served.seconds.items())
+    print(f"  at the server, us: {parts}; in process, all of it: {alone.median_s('gradmesh') * 1e6:.0f} us")
     return compared("tutorial's gradient over loopback gRPC, p50", timing, "echo", "bare gRPC echo", 1.5)
 
 

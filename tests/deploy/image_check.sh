@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
-# Build the image with buildah, run it as it is, and certify what it serves. For root on Linux.
+# Build the image with buildah, run it as it is, and certify what it serves. For root on Linux. Leaves nothing behind.
 #   BASE=image           the base to build on, by default the one the Dockerfile pins
-#   BASE=debootstrap     a base of Debian's own packages instead, where no registry of images can be reached
+#   BASE=debootstrap     a base of Debian's own packages instead, as by default where the pinned one cannot be fetched
+# The status is 75 when there is no base to be had.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-export STORAGE_DRIVER=${STORAGE_DRIVER:-vfs} BUILDAH_ISOLATION=chroot
 gradmesh=${GRADMESH:-.venv/bin/gradmesh}
 work=$(mktemp -d)
+printf '[storage]\ndriver = "vfs"\ngraphroot = "%s/storage"\nrunroot = "%s/run"\n' "$work" "$work" > "$work/storage.conf"
+export CONTAINERS_STORAGE_CONF=$work/storage.conf BUILDAH_ISOLATION=chroot
 container=
 server=
 clean() {
@@ -16,9 +18,15 @@ clean() {
 }
 trap clean EXIT
 
+pinned=$(sed -n 's/^ARG PYTHON_IMAGE=//p' deploy/Dockerfile)
+if [ -z "${BASE:-}" ] && ! buildah pull --quiet "$pinned" > /dev/null; then
+    command -v debootstrap > /dev/null || { echo "no base image: $pinned cannot be fetched" >&2; exit 75; }
+    BASE=debootstrap
+fi
 options=()
 if [ "${BASE:-}" = debootstrap ]; then
-    debootstrap --variant=minbase --include=python3,python3-venv,python-is-python3,ca-certificates bookworm "$work/root" > /dev/null
+    debootstrap --variant=minbase --include=python3,python3-venv,python-is-python3,ca-certificates bookworm "$work/root" > /dev/null \
+        || { echo "no base image: Debian's packages cannot be fetched" >&2; exit 75; }
     container=$(buildah from scratch)
     buildah add --quiet "$container" "$work/root" / > /dev/null
     buildah commit --quiet "$container" localhost/gradmesh-base > /dev/null

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import re
 import shutil
 import subprocess
@@ -98,3 +99,21 @@ def test_one_image_of_this_version_everywhere(overlay: str) -> None:
     images = {container["image"] for template in pods(overlay) for container in template.containers}
     assert images == {f"gradmesh:{PROJECT['version']}"}
     assert not [thing for thing in rendered(overlay) if thing["kind"] == "Secret"], "secrets are not kept here"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+@pytest.mark.skipif(shutil.which("buildah") is None or os.geteuid() != 0, reason="NOT BUILT: needs buildah, and root")
+def test_the_image_is_built_and_what_it_serves_certified() -> None:
+    gradmesh = Path(sys.executable).with_name("gradmesh")
+    ran = subprocess.run(
+        [ROOT / "tests" / "deploy" / "image_check.sh"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "GRADMESH": str(gradmesh)},
+    )
+    if ran.returncode == os.EX_TEMPFAIL:
+        pytest.skip(f"NOT BUILT: {ran.stderr.splitlines()[-1]}")
+    assert ran.returncode == 0, ran.stdout[-4000:] + ran.stderr[-4000:]
+    assert ran.stdout.splitlines()[-1].endswith(" 0 failed"), ran.stdout[-4000:]
