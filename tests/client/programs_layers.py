@@ -339,6 +339,49 @@ raises index
 
 
 program(
+    "bags",
+    """
+F = torch.nn.functional
+w = torch.arange(8.).reshape(4, 2).requires_grad_()
+# Both rows are asked for three times.
+i = torch.tensor([1, 3, 1, 1, 3, 3])
+for mode in ('sum', 'mean'):
+    for i, starts in ((i.flatten(), torch.tensor([0, 2])), (i.reshape(2, 3), None)):
+        w.grad = None
+        F.embedding_bag(i, w, starts, mode=mode, scale_grad_by_freq=True).pow(2).sum().backward()
+        print(w.grad)
+fails(lambda: F.embedding_bag(i, w, mode='max', scale_grad_by_freq=True), 80)
+w.grad = None
+F.embedding(torch.tensor([[0, 1], [1, 3]]), w, padding_idx=0, scale_grad_by_freq=True).pow(2).sum().backward()
+print(w.grad)
+""",
+    """
+tensor([[ 0.0000,  0.0000],
+        [26.6667, 33.3333],
+        [ 0.0000,  0.0000],
+        [26.6667, 33.3333]])
+tensor([[ 0.0000,  0.0000],
+        [22.6667, 28.6667],
+        [ 0.0000,  0.0000],
+        [25.3333, 31.3333]])
+tensor([[0.0000, 0.0000],
+        [2.6667, 3.3333],
+        [0.0000, 0.0000],
+        [2.6667, 3.3333]])
+tensor([[0.0000, 0.0000],
+        [2.5185, 3.1852],
+        [0.0000, 0.0000],
+        [2.8148, 3.4815]])
+raises max mode does not support scaling the gradient by the frequency
+tensor([[ 0.,  0.],
+        [ 4.,  6.],
+        [ 0.,  0.],
+        [12., 14.]])
+""",
+)
+
+
+program(
     "random_shapes",
     """
 torch.manual_seed(3)

@@ -122,3 +122,19 @@ def test_dropout_is_the_same_for_the_same_seed_and_scales() -> None:
     assert x.grad is not None
     # The same mask in the gradient.
     assert gm.equal(x.grad, first.detach())
+
+
+def test_bags_scale_a_gradient_by_its_own_rows_frequency() -> None:
+    # PyTorch's embedding does, which is compared elsewhere; its bags take another index's where frequencies differ.
+    index = gm.tensor([[1, 1, 3], [2, 1, 0]])
+    found = []
+    for bags in (
+        lambda w: gm.nn.functional.embedding_bag(index, w, mode="sum", scale_grad_by_freq=True),
+        lambda w: gm.nn.functional.embedding(index, w, scale_grad_by_freq=True).sum(1),
+    ):
+        weight = gm.arange(8.0).reshape(4, 2).requires_grad_()
+        bags(weight).pow(2).sum().backward()
+        assert weight.grad is not None
+        found.append(weight.grad.tolist())
+    assert found[0] == found[1]
+    assert found[0][1] != found[0][0]

@@ -289,13 +289,21 @@ def embedding_bag(
 
     Indices (L) come with the `offsets` (N) at which the bags start, the first of them 0; with `include_last_offset` the
     last one is the end of the last bag. `per_sample_weights` are for mode "sum". Rows of `padding_idx` do not count.
-    The other arguments are those of `embedding`.
+    The other arguments are those of `embedding`; "max" has no `scale_grad_by_freq`. (PyTorch 2.13 divides a row's
+    gradient by how often another index is asked for; here it is the row's own, as both document.)
 
     Example: `F.embedding_bag(gm.tensor([[0, 1]]), gm.eye(2))` is `tensor([[0.5000, 0.5000]])`.
     """
     if (offsets is None) == (input.ndim == 1):
         raise InvalidRequestError(
             "input has to be 2D without offsets, or 1D with them", op="embedding_bag", got=f"{input.ndim}D"
+        )
+    if scale_grad_by_freq and mode == "max":
+        raise InvalidRequestError(
+            "max mode does not support scaling the gradient by the frequency",
+            op="embedding_bag",
+            expected="mode sum or mean",
+            got=mode,
         )
     if max_norm is not None:
         _renormed(input, weight, max_norm, norm_type)

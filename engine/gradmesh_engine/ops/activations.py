@@ -419,14 +419,44 @@ def _softplus(x: V, beta: float, threshold: float) -> V:
     return y
 
 
+def _slope(x: V) -> V:
+    """sigmoid(x), also where e^-x overflows and that is too small to be 1 / (1 + e^-x)."""
+    # From 40 on the quotient is 1.
+    z: V = exp(minimum(x, constant(x, 40)))
+    return z / (z + 1)
+
+
+def _softplus_vjp(g: V, y: V, x: V, beta: float, threshold: float) -> tuple[V]:
+    if dtypes.is_half(x.dtype):
+        g, y, wide = (convert(v, dtype="float32") for v in (g, y, x))
+        return (convert(_softplus_vjp(g, y, wide, beta, threshold)[0], dtype=x.dtype.name),)
+    scaled = x if beta == 1 else x * beta
+    slope = _slope(scaled)
+    if threshold < (37 if x.dtype == dtypes.float64 else 17):
+        slope = where(gt(scaled, constant(x, threshold)), constant(x, 1, x.shape), slope)
+    return (g * slope,)
+
+
+def _logsigmoid_vjp(g: V, y: V, x: V) -> tuple[V]:
+    if dtypes.is_half(x.dtype):
+        g, y, wide = (convert(v, dtype="float32") for v in (g, y, x))
+        return (convert(_logsigmoid_vjp(g, y, wide)[0], dtype=x.dtype.name),)
+    return (g * _slope(-x),)
+
+
 _activation(
     "softplus",
     _softplus,
     "log(1 + e^(beta x)) / beta, and x where beta x > threshold.",
     attrs={"beta": Attr("float", 1.0), "threshold": Attr("float", 20.0)},
+    vjp=_softplus_vjp,
 )
 _activation(
-    "logsigmoid", lambda x: -log1pexp(-x), "log(sigmoid(x)), without overflow.", grad_name="LogSigmoidBackward0"
+    "logsigmoid",
+    lambda x: -log1pexp(-x),
+    "log(sigmoid(x)), without overflow.",
+    vjp=_logsigmoid_vjp,
+    grad_name="LogSigmoidBackward0",
 )
 
 # --- softmaxes ------------------------------------------------------------------------------------
