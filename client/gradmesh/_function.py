@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import weakref
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -19,7 +19,9 @@ from gradmesh_engine import dtypes
 from gradmesh_engine.errors import AttributeTypeError, AutogradError, ShapeError
 
 if TYPE_CHECKING:
+    from gradmesh._batching import Operand
     from gradmesh._tensor import Tensor
+    from gradmesh._vmap import Trace
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -124,9 +126,10 @@ class FunctionNode(Made):
         ctx: what forward left.
         results: specs of the results, None for those that are no tensors.
         arguments: for each argument of `forward`, which of `inputs` it is, or -1.
+        mapped: whether the Function's `vmap` gave the results, in a mapped function.
     """
 
-    __slots__ = ("__weakref__", "arguments", "ctx", "function", "results")
+    __slots__ = ("__weakref__", "arguments", "ctx", "function", "mapped", "results")
 
     def __init__(self, function: type[Function], ctx: FunctionCtx, arguments: Sequence[Any]) -> None:
         inputs: list[Value] = []
@@ -150,6 +153,7 @@ class FunctionNode(Made):
         self.function = function
         self.ctx = ctx
         self.results: list[Any] = []
+        self.mapped = False
         place(self)
 
     def wrapper(self) -> Node:
@@ -161,10 +165,12 @@ class FunctionNode(Made):
         ctx = self.ctx
         given = [self._given(index, cotangent) for index, cotangent in enumerate(cotangents)]
         ctx._pulling = True
+        STATE.pulling += 1
         try:
             returned = self.function.backward(ctx, *given)
         finally:
             ctx._pulling = False
+            STATE.pulling -= 1
         gradients = list(returned) if isinstance(returned, tuple | list) else [returned]
         name = f"{self.function.__name__}Backward"
         count = len(self.arguments)
@@ -229,14 +235,86 @@ class FunctionNode(Made):
         return gradient
 
 
+class VmapInfo(NamedTuple):
+    """What a Function's `vmap` is told. Final.
+
+    Attributes:
+        batch_size: number of examples.
+        randomness: of the mapping: "error", "different" or "same".
+    """
+
+    batch_size: int
+    randomness: str
+
+
+class BatchedNode(Made):
+    """An application of a custom Function in a mapped function, for the whole batch. Final.
+
+    Attributes:
+        one: the application to one example.
+        trace: the mapping.
+        batched: for each of `inputs` whether it has the batch in front.
+    """
+
+    __slots__ = ("__weakref__", "batched", "one", "trace")
+
+    def __init__(self, one: FunctionNode | BatchedNode, trace: Trace, operands: Sequence[Operand]) -> None:
+        self.one = one
+        self.trace = trace
+        self.inputs = tuple([operand.value for operand in operands])
+        self.batched = tuple([operand.batched for operand in operands])
+        self.app = None
+        self.code, self.instruction = one.code, one.instruction
+        self.epoch = STATE.epoch
+        self.segment = one.segment or STATE.segment
+        self.freed = False
+        self.wrote = False
+        self.hooks = None
+        self.view = None
+
+    @property
+    def results(self) -> list[Any]:
+        """Specs of the results for one example, None for those that are no tensors."""
+        return self.one.results
+
+    def wrapper(self) -> Node:
+        """The `grad_fn` object users see."""
+        own = type(self.one.wrapper())
+        return _named_class(own, f"Vmapped{own.__name__}")(self)
+
+    def pull(self, cotangents: Sequence[Value | None], create_graph: bool) -> list[Value | None]:
+        """The cotangents of the operands: backward for one example, mapped over the batch."""
+        trace = self.trace
+        given = [None if c is None else trace.placeholder(c).value for c in cotangents]
+        pulled: list[Value | None] = trace.run(lambda: self.one.pull(given, create_graph))
+        there = [value for value in pulled if value is not None]
+        replayed = iter(trace.replay(there))
+        found: list[Value | None] = []
+        for value, batched in zip(pulled, self.batched, strict=True):
+            if value is None:
+                found.append(None)
+                continue
+            each = next(replayed).front(trace.size)
+            if not batched:
+                total = emit("sum", (each,), {"dim": (0,)})
+                assert isinstance(total, Value)
+                each = total
+            found.append(each)
+        return found
+
+
 _NODE_CLASSES: Final[weakref.WeakKeyDictionary[type, type[Node]]] = weakref.WeakKeyDictionary()
 
 
 def _node_class(function: type[Function]) -> type[Node]:
-    found = _NODE_CLASSES.get(function)
+    return _named_class(function, f"{function.__name__}Backward")
+
+
+def _named_class(source: type, name: str) -> type[Node]:
+    found = _NODE_CLASSES.get(source)
     if found is None:
-        found = type(f"{function.__name__}Backward", (Node,), {"__slots__": (), "__module__": function.__module__})
-        _NODE_CLASSES[function] = found
+        found = type(name, (Node,), {"__slots__": (), "__module__": source.__module__})
+        _NODE_CLASSES[source] = found
     return found
 
 
@@ -259,6 +337,7 @@ class Function:
     """
 
     generate_vmap_rule: ClassVar[bool] = False
+    """Whether a mapped function may call it as it is: its forward and backward are recorded for one example."""
 
     def __init__(self) -> None:
         raise AutogradError(
@@ -282,23 +361,67 @@ class Function:
         """One gradient, or None, per argument of `forward`, from one gradient per result."""
         raise NotImplementedError("You must implement the backward function for custom autograd.Function.")
 
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[int | None, ...], *args: Any) -> Any:
+        """What `apply` is in a mapped function, instead of generate_vmap_rule: called with whole batches.
+
+        Args:
+            info: has `batch_size` and `randomness`.
+            in_dims: for each argument 0, where its batch is, or None.
+            *args: the arguments.
+
+        Returns:
+            the results for the batch, and in which dim of each the batch is, or None.
+        """
+        raise NotImplementedError(
+            "To use autograd.Function with vmap, you must either override the vmap staticmethod or set "
+            "generate_vmap_rule=True."
+        )
+
     @classmethod
     def apply(cls, *args: Any) -> Any:
         """Call `forward` and record the call as one node."""
+        if STATE.traces and not STATE.pulling:
+            _check_mapped(cls)
         ctx = FunctionCtx()
         tracked = STATE.grad and any(isinstance(a, _tensor.Tensor) and a.requires_grad for a in args)
         node = FunctionNode(cls, ctx, args)
         ctx.needs_input_grad = tuple([STATE.grad and isinstance(a, _tensor.Tensor) and a.requires_grad for a in args])
         grad, STATE.grad = STATE.grad, False
         try:
+            node.mapped = bool(STATE.traces) and cls.vmap is not Function.vmap
             if cls.setup_context is Function.setup_context:
                 output = cls.forward(ctx, *args)
             else:
-                output = cls.forward(*args)
+                output = STATE.traces[-1].mapped(cls, args, grad) if node.mapped else cls.forward(*args)
                 cls.setup_context(ctx, args, output)
         finally:
             STATE.grad = grad
         return _finished(ctx, node, args, output, tracked)
+
+
+def _check_mapped(function: type[Function]) -> None:
+    """Raises AutogradError unless a Function says in just one way how it is mapped."""
+    own = function.vmap is not Function.vmap
+    if own and function.generate_vmap_rule:
+        raise AutogradError(
+            f"You tried to vmap over {function.__name__}, but it has both generate_vmap_rule=True and an overridden "
+            "vmap staticmethod. Please set generate_vmap_rule=False or delete the overridden vmap staticmethod to "
+            "avoid ambiguity.",
+            source=user_line(),
+        )
+    if own and function.setup_context is Function.setup_context:
+        raise AutogradError(
+            "In order to use an autograd.Function with functorch transforms (vmap, grad, jvp, jacrev, ...), it must "
+            "override the setup_context staticmethod.",
+            source=user_line(),
+        )
+    if not own and not function.generate_vmap_rule:
+        raise AutogradError(
+            f"You tried to vmap over {function.__name__}, but it does not have vmap support. Please override and "
+            "implement the vmap staticmethod or set generate_vmap_rule=True.",
+            source=user_line(),
+        )
 
 
 def _finished(ctx: FunctionCtx, node: FunctionNode, args: Sequence[Any], output: Any, tracked: bool) -> Any:

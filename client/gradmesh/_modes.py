@@ -31,6 +31,7 @@ class State(threading.local):
         prune: length of `live` at which dead entries are dropped.
         traces: calls with placeholders that are running, see _vmap.
         anomaly: whether gradients are searched for NaN, see autograd.anomaly.
+        pulling: how many backwards of custom Functions are running, one in the other.
         segment: number of the checkpoint that records, minus that for its derivatives, 0 for none.
     """
 
@@ -41,6 +42,7 @@ class State(threading.local):
         self.traces: list[Any] = []
         self.anomaly = False
         self.segment = 0
+        self.pulling = 0
 
     @property
     def grad(self) -> bool:

@@ -12,12 +12,12 @@ from typing import Any
 
 from gradmesh import _tensor, _trace
 from gradmesh._batching import Operand, batched, moved, one
-from gradmesh._function import FunctionNode
+from gradmesh._function import BatchedNode, Function, FunctionNode, VmapInfo
 from gradmesh._leaf import Edge, Leaf
 from gradmesh._modes import STATE
 from gradmesh._tensor import Tensor
 from gradmesh._tree import flatten, spread
-from gradmesh._value import Made, Value, alias, spec_of
+from gradmesh._value import Made, Value, alias, spec_of, user_line
 from gradmesh._views import history_of
 from gradmesh_engine.errors import AutogradError, InvalidRequestError
 
@@ -39,6 +39,8 @@ class Trace:
         self.size = size
         self.randomness = randomness
         self.keys: set[Value] = set()
+        self._nodes: dict[Made, BatchedNode] = {}
+        self._live: list[Any] = []
 
     def placeholder(self, value: Value) -> Tensor:
         """A tensor for one example of `value`, whose first dim is the batch."""
@@ -51,13 +53,51 @@ class Trace:
 
     def run(self, function: Callable[[], Any]) -> Any:
         """Call the function. What it makes is not computed along with anything."""
-        live, STATE.live = STATE.live, []
+        self._live, STATE.live = STATE.live, []
         STATE.traces.append(self)
         try:
             return function()
         finally:
             STATE.traces.pop()
-            STATE.live = live
+            STATE.live = self._live
+
+    def mapped(self, function: type[Function], args: Sequence[Any], grad: bool) -> Any:
+        """Call a Function's `vmap` with the batches of the arguments; its results for one example."""
+        inside = STATE.live
+        STATE.traces.pop()
+        STATE.live = self._live
+        before, STATE.grad = STATE.grad, grad
+        try:
+            operands = [self.replay([a.value])[0] if isinstance(a, Tensor) else None for a in args]
+            given = [_trace.wrap(o.value) if o and o.batched else a for a, o in zip(args, operands, strict=True)]
+            dims = tuple([0 if o and o.batched else None for o in operands])
+            if all([dim is None for dim in dims]):
+                # Nothing is of this batch.
+                return function.apply(*args)
+            returned = function.vmap(VmapInfo(self.size, self.randomness), dims, *given)
+        finally:
+            STATE.grad = before
+            STATE.live = inside
+            STATE.traces.append(self)
+        if not isinstance(returned, tuple) or len(returned) != 2:
+            what = f"{len(returned)} returns" if isinstance(returned, tuple) else f"a {type(returned)}"
+            raise AutogradError(
+                "Expected the vmap staticmethod to have two returns, an output and out_dims with pytree structure "
+                f"compatible with the output. Got {what} instead",
+                source=user_line(),
+            )
+        results, put = flatten(returned[0])
+        ends = spread(returned[1], returned[0])
+        if ends is None:
+            raise InvalidRequestError(
+                f"{function.__name__}.vmap: out_dims is not compatible with the structure of the output."
+            )
+        return put([self._example(result, dim) for result, dim in zip(results, ends, strict=True)])
+
+    def _example(self, result: Any, dim: int | None) -> Any:
+        if dim is None or not isinstance(result, Tensor):
+            return result
+        return self.placeholder(moved(result.value, dim % result.ndim, 0))
 
     def drawn(self, op: str, attrs: dict[str, Any]) -> dict[str, Any]:
         """The attributes a random op is recorded with for the batch."""
@@ -101,14 +141,23 @@ class Trace:
         history: Leaf | Edge | None = None
         if isinstance(made.meta, Edge) and made.requires_grad:
             node = made.meta.node
-            if isinstance(node, FunctionNode):
-                raise AutogradError(
-                    "a custom Function that gradients flow through cannot be part of vmap",
-                    remedy="take its gradient inside the mapped function, or write it with ops of the package",
-                )
+            if isinstance(node, FunctionNode | BatchedNode):
+                return [self._custom(made, node, made.meta.index)]
             behind = node if isinstance(node, Value) else node.result(made.meta.index)  # type: ignore[attr-defined]
             history = history_of(self.found[behind].value) if behind in self.found else made.meta
         return [Operand(alias(operands[0].value, history is not None, history), operands[0].batched)]
+
+    def _custom(self, value: Value, node: FunctionNode | BatchedNode, index: int) -> Operand:
+        """One result of a custom Function that gradients flow through."""
+        source = value.inputs[0] if value.inputs else Value(value.spec, value.data)
+        result = (self.found.get(source) or Operand(source, False)).front(self.size)
+        if isinstance(node, FunctionNode) and node.mapped:
+            return Operand(result, True)
+        batched = self._nodes.get(node)
+        if batched is None:
+            operands = [self.found.get(v) or Operand(v, False) for v in node.inputs]
+            batched = self._nodes[node] = BatchedNode(node, self, operands)
+        return Operand(alias(result, True, Edge(batched, index)), True)
 
     def _order(self, roots: Sequence[Value]) -> list[Made]:
         """The nodes between placeholders and roots, each after those it uses."""
@@ -118,18 +167,27 @@ class Trace:
         while stack:
             made, behind = stack.pop()
             if behind:
-                depends[made] = any([v in self.found or depends[self._node(v)] for v in made.inputs])
+                depends[made] = any([v in self.found or depends[self._node(v)] for v in self._inputs(made)])
                 if depends[made]:
                     order.append(made)
                 continue
             if made in depends:
                 continue
-            if made in self.found or (isinstance(made, Value) and made.data is not None):
+            known = isinstance(made, Value) and made.data is not None and self._inputs(made) is made.inputs
+            if made in self.found or known:
                 depends[made] = made in self.found
                 continue
             stack.append((made, True))
-            stack += [(self._node(value), False) for value in made.inputs if self._node(value) not in depends]
+            stack += [(self._node(value), False) for value in self._inputs(made) if self._node(value) not in depends]
         return order
+
+    def _inputs(self, made: Made) -> tuple[Value, ...]:
+        """What a node depends on; a custom Function's result on what the Function was given, too."""
+        if isinstance(made, Value) and made.requires_grad and isinstance(made.meta, Edge):
+            node = made.meta.node
+            if isinstance(node, FunctionNode | BatchedNode):
+                return (*made.inputs, *node.inputs)
+        return made.inputs
 
     def _node(self, value: Value) -> Made:
         return value.node if value.node is not None and value not in self.found else value

@@ -478,3 +478,157 @@ tensor([2., 2., 0.])
 raises If `is_grads_batched=True`, we interpret
 """,
 )
+
+
+program(
+    "functions_in_mapped_functions",
+    """
+F = torch.autograd.Function
+class Cube(F):
+    generate_vmap_rule = True
+    @staticmethod
+    def forward(x):
+        return x ** 3, 3 * x ** 2
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.save_for_backward(inputs[0], output[1])
+    @staticmethod
+    def backward(ctx, g, h):
+        x, d = ctx.saved_tensors
+        return g * d + h * 6 * x
+class Scaled(F):
+    generate_vmap_rule = True
+    @staticmethod
+    def forward(x, w, k):
+        return (x * w).sum() * k
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        x, w, ctx.k = inputs
+        ctx.save_for_backward(x, w)
+    @staticmethod
+    def backward(ctx, g):
+        x, w = ctx.saved_tensors
+        return g * w * ctx.k, g * x * ctx.k, None
+class Own(F):
+    @staticmethod
+    def forward(x):
+        return x.sin()
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.save_for_backward(*inputs)
+    @staticmethod
+    def backward(ctx, g):
+        return g * ctx.saved_tensors[0].cos()
+    @staticmethod
+    def vmap(info, in_dims, x):
+        print('vmap', info.batch_size, info.randomness)
+        return Own.apply(x), in_dims[0]
+class Neither(Own):
+    vmap = F.vmap
+class Both(Own):
+    generate_vmap_rule = True
+class Bad(Own):
+    @staticmethod
+    def vmap(info, in_dims, x):
+        return x
+class Old(F):
+    @staticmethod
+    def forward(ctx, x):
+        return x * 2
+    @staticmethod
+    def backward(ctx, g):
+        return g * 2
+    @staticmethod
+    def vmap(info, in_dims, x):
+        return x * 2, 0
+vmap, grad = torch.vmap, torch.autograd.grad
+x = torch.tensor([[1., 2.], [3., 4.], [5., 6.]], requires_grad=True)
+w = torch.tensor([1., -1.], requires_grad=True)
+first = lambda a: Cube.apply(a)[0]
+y = vmap(first)(x)
+print(y.detach(), y.grad_fn.name(), grad(y.sum(), x))
+print(grad(vmap(lambda a: Cube.apply(a)[1])(x).sum(), x))
+y = vmap(lambda a: Scaled.apply(a, w, 2))(x)
+print(y.detach(), grad((y * y).sum(), (x, w)))
+y = vmap(lambda a: Scaled.apply(a, w, 2), in_dims=1)(x.t())
+print(grad((y * y).sum(), (x, w)))
+(g,) = grad(vmap(first)(x).sum(), x, create_graph=True)
+print(grad((g * g).sum(), x))
+print(torch.func.vmap(torch.func.grad(lambda a: Scaled.apply(a, w.detach(), 2) ** 2))(x.detach()))
+print(torch.func.grad(lambda a: vmap(lambda b: Scaled.apply(b, w.detach(), 2))(a).pow(2).sum())(x.detach()))
+print(vmap(vmap(first))(x.detach()), grad(vmap(vmap(first))(x).sum(), x))
+print(torch.func.jacrev(first)(x.detach()[0]))
+print(vmap(lambda a, v: torch.func.vjp(first, a)[1](v))(x.detach(), torch.ones(3, 2)))
+y = vmap(Own.apply)(x)
+print(y.detach(), y.grad_fn.name(), grad(y.sum(), x))
+print(vmap(torch.func.grad(lambda a: Own.apply(a).sum()))(x.detach()))
+print(torch.func.grad(lambda a: vmap(Own.apply, in_dims=1, out_dims=1)(a).sum())(x.detach()))
+print(vmap(vmap(Own.apply), randomness='same')(x.detach()))
+print(vmap(lambda a: Own.apply(w.detach()) + a)(x.detach()))
+for wrong in (Neither, Both, Bad, Old):
+    fails(lambda: vmap(wrong.apply)(x), 110)
+fails(lambda: vmap(lambda a: Neither.apply(w) + a)(x), 110)
+""",
+    """
+tensor([[  1.,   8.],
+        [ 27.,  64.],
+        [125., 216.]]) VmappedCubeBackward (tensor([[  3.,  12.],
+        [ 27.,  48.],
+        [ 75., 108.]]),)
+(tensor([[ 6., 12.],
+        [18., 24.],
+        [30., 36.]]),)
+tensor([-2., -2., -2.]) (tensor([[-8.,  8.],
+        [-8.,  8.],
+        [-8.,  8.]]), tensor([-72., -96.]))
+(tensor([[-8.,  8.],
+        [-8.,  8.],
+        [-8.,  8.]]), tensor([-72., -96.]))
+(tensor([[  36.,  288.],
+        [ 972., 2304.],
+        [4500., 7776.]]),)
+tensor([[-8.,  8.],
+        [-8.,  8.],
+        [-8.,  8.]])
+tensor([[-8.,  8.],
+        [-8.,  8.],
+        [-8.,  8.]])
+tensor([[  1.,   8.],
+        [ 27.,  64.],
+        [125., 216.]]) (tensor([[  3.,  12.],
+        [ 27.,  48.],
+        [ 75., 108.]]),)
+tensor([[ 3.,  0.],
+        [ 0., 12.]])
+(tensor([[  3.,  12.],
+        [ 27.,  48.],
+        [ 75., 108.]]),)
+vmap 3 error
+tensor([[ 0.8415,  0.9093],
+        [ 0.1411, -0.7568],
+        [-0.9589, -0.2794]]) OwnBackward (tensor([[ 0.5403, -0.4161],
+        [-0.9900, -0.6536],
+        [ 0.2837,  0.9602]]),)
+vmap 3 error
+tensor([[ 0.5403, -0.4161],
+        [-0.9900, -0.6536],
+        [ 0.2837,  0.9602]])
+vmap 2 error
+tensor([[ 0.5403, -0.4161],
+        [-0.9900, -0.6536],
+        [ 0.2837,  0.9602]])
+vmap 2 error
+vmap 3 same
+tensor([[ 0.8415,  0.9093],
+        [ 0.1411, -0.7568],
+        [-0.9589, -0.2794]])
+tensor([[1.8415, 1.1585],
+        [3.8415, 3.1585],
+        [5.8415, 5.1585]])
+raises You tried to vmap over Neither, but it does not have vmap support. Please override and implement the vmap stat
+raises You tried to vmap over Both, but it has both generate_vmap_rule=True and an overridden vmap staticmethod. Plea
+raises Expected the vmap staticmethod to have two returns, an output and out_dims with pytree structure compatible wi
+raises In order to use an autograd.Function with functorch transforms (vmap, grad, jvp, jacrev, ...), it must overrid
+raises You tried to vmap over Neither, but it does not have vmap support. Please override and implement the vmap stat
+""",
+)
