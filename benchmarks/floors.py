@@ -166,6 +166,16 @@ class Captured:
         self.kernel(*self.arguments)
 
 
+def copied(argument: Any) -> Any:
+    """A copy of an array that lies the same way, and is one value along the dims where the array is."""
+    if not isinstance(argument, np.ndarray):
+        return argument
+    if 0 not in argument.strides:
+        return argument.copy("K")
+    single = tuple(slice(0, 1) if step == 0 else slice(None) for step in argument.strides)
+    return np.broadcast_to(argument[single].copy("K"), argument.shape)
+
+
 def captured(program: Program, arrays: list[np.ndarray]) -> dict[int, Captured]:
     """For each value the call that makes it."""
     program.run(arrays)
@@ -174,7 +184,7 @@ def captured(program: Program, arrays: list[np.ndarray]) -> dict[int, Captured]:
     def watch(kernel: Callable[..., Any], value: int) -> Callable[..., Any]:
         def run(*arguments: Any) -> Any:
             if value not in found:
-                found[value] = Captured(kernel, [a.copy("K") if isinstance(a, np.ndarray) else a for a in arguments])
+                found[value] = Captured(kernel, [copied(a) for a in arguments])
             return kernel(*arguments)
 
         return run

@@ -85,3 +85,27 @@ def test_grad_fns_tell_names_and_what_is_behind() -> None:
     assert [fn.name for fn in fns] == ["AddBackward0", "MulBackward0"]
     assert fns[0].next_functions == (-1, -2) and fns[1].next_functions == (0, -2)
     assert fns[1].shape == (2, 2) and fns[1].dtype == "float64"
+
+
+@pytest.mark.parametrize(
+    ("shape", "dim", "index"),
+    [
+        ((6, 1, 3), 0, (6, 4)),  # one value for a bag of four
+        ((1, 1, 3), 0, (6, 4)),
+        ((1, 4, 3), 0, (6, 4)),  # the same four for every bag
+        ((2, 6, 1, 3), 1, (6, 4)),
+        ((2, 1, 3), 1, (5,)),
+        ((6, 4, 1), 0, (6, 4)),
+    ],
+)
+def test_values_that_are_one_are_added_to_many_rows(shape: tuple[int, ...], dim: int, index: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(5)
+    full = (*shape[:dim], *index, 3)
+    m = Maker()
+    at, values = m.input(index, "int64"), m.input(shape)
+    total = m("put_add", at, m("expand", values, shape=full), dim=dim, size=7)
+    arrays = [rng.integers(0, 7, index), rng.normal(size=shape)]
+    (got,) = compile_query(m.graph(total)).run(arrays)
+    expected = np.zeros((*shape[:dim], 7, 3))
+    np.add.at(expected, (slice(None),) * dim + (arrays[0],), np.broadcast_to(arrays[1], full))
+    np.testing.assert_array_equal(got, expected)

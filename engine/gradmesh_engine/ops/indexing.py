@@ -132,6 +132,17 @@ def _add_rows() -> Callable[..., None] | None:
     return found
 
 
+def _told_apart(g: np.ndarray, first: int, stop: int) -> tuple[np.ndarray, int]:
+    """The values without the last dims before `stop` along which they are one value, and how many these hold."""
+    each = 1
+    for dim in range(stop - 1, first - 1, -1):
+        if g.strides[dim] != 0 and g.shape[dim] != 1:
+            break
+        each *= g.shape[dim]
+        g = g[(slice(None),) * dim + (0,)]
+    return g, each
+
+
 def _put_add_into(site: Site) -> Callable[..., None]:
     dim: Any = site.attrs["dim"]
     size: Any = site.attrs["size"]
@@ -142,7 +153,7 @@ def _put_add_into(site: Site) -> Callable[..., None]:
     rank = site.ins[0].ndim
     before, count, row = math.prod(shape[:dim]), site.ins[0].size, math.prod(shape[dim + rank :])
     base = np.arange(before).reshape(-1, 1) * size if before > 1 else None
-    ends = np.arange(before * count + 1)
+    ends = {1: np.arange(before * count + 1)}
     ones = np.ones(before * count, site.out.dtype)
     plain = row > 1 and not dtypes.is_half(site.out.dtype) and site.out.dtype != dtypes.bool_
     add_rows = _add_rows() if plain else None
@@ -155,7 +166,19 @@ def _put_add_into(site: Site) -> Callable[..., None]:
             return
         flat = acc.reshape(-1, copy=False)
         if add_rows is not None:
-            add_rows(before * size, before * count, row, ends, np.ascontiguousarray(at), ones, g.reshape(-1), flat)
+            g, each = _told_apart(g, dim, dim + rank)
+            if each not in ends:
+                ends[each] = ends[1][::each].copy()
+            add_rows(
+                before * size,
+                before * count // each,
+                row,
+                ends[each],
+                np.ascontiguousarray(at),
+                ones,
+                g.reshape(-1),
+                flat,
+            )
         else:
             if row > 1:
                 at = (at.reshape(-1, 1) * row + np.arange(row)).reshape(-1)

@@ -31,8 +31,8 @@ CACHE_COST: Final = 0.05
 CACHE_LINE: Final = 64
 """Bytes that come from memory together."""
 
-FEW_GROUPS: Final = 4
-"""Fewer groups than this leave workers idle: such a split must be worth it."""
+FEW_BLOCKS: Final = 4
+"""Fewer blocks than this leave workers idle: such a split must be worth it."""
 
 
 def plan(graph: Graph) -> Plan:
@@ -147,7 +147,7 @@ def _estimate(
             blocked += _blocked_time(graph, tried, split, index, costs[index]) + per_byte * moved[index]
         for slot in (*stage.reads, *stage.stores):
             blocked += _traffic(graph.specs[slot.value], slot, split)
-        if split is not None and split.groups < FEW_GROUPS:
+        if split is not None and split.blocks < FEW_BLOCKS:
             blocked *= 1.5
         found.append(total + blocked)
     return found

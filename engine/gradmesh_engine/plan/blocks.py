@@ -23,7 +23,10 @@ LEAST_WORK: Final = 4e6
 """Adds' worth of time a block is worth cutting off for, about half a millisecond."""
 
 PARTIAL_WORK: Final = 24.0
-"""The same, per element of the partials that every block adds to: eight times what that takes."""
+"""The same, per element of the partials that every block adds to and every group makes: eight times what that takes."""
+
+FEWEST_GROUPS: Final = 2
+"""More than so many groups only where each is worth its partials."""
 
 PARTIAL_BYTES: Final = 256 << 20
 """Bytes all groups' partials may have together before groups grow larger instead."""
@@ -92,6 +95,7 @@ def choose_split(graph: Graph, cut: Cut, length: int, work: float) -> tuple[Spli
         step = 1 << max(0, rows.bit_length() - 3)
         block = rows // step * step
     blocks = -(-length // block)
-    most = max(8, min(MOST_GROUPS, PARTIAL_BYTES // max(partial_bytes, 1)))
+    worth = max(FEWEST_GROUPS, int(work / (PARTIAL_WORK * max(partial_size, 1))))
+    most = min(MOST_GROUPS, worth, max(8, PARTIAL_BYTES // max(partial_bytes, 1)))
     per_group = -(-blocks // most)
     return Split(length, block, per_group, -(-blocks // per_group)), per_row <= BLOCK_BYTES
