@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 Run: TypeAlias = "tuple[Remains, dict[Value, Value | None]]"
 """What backward would have done: what is left of its request, and each leaf's gradient."""
 
-# Places whose values were read and then differentiated, with how often gradients computed along were not asked for.
-_FOLLOWED: Final[dict[Place, int]] = {}
-_MOST_WASTED: Final = 2
+# Places whose values were read and then differentiated, with what they owe: gradients computed along that were not
+# asked for, less the backward passes that came since. So what is wasted stays below these passes, give or take two.
+_OWED: Final[dict[Place, int]] = {}
+_MOST_OWED: Final = 2
 
 
 class Ahead:
@@ -39,17 +40,17 @@ _LATEST: Final[dict[Place, Ahead]] = {}
 
 def is_followed(values: Sequence[Value]) -> bool:
     """Whether backward has followed reads like this one, of a single value that is pending."""
-    if not _FOLLOWED or len(values) != 1 or not values[0].requires_grad:
+    if not _OWED or len(values) != 1 or not values[0].requires_grad:
         return False
     spot = place_of(values[0])
-    wasted = _FOLLOWED.get(spot)
-    if wasted is None or wasted >= _MOST_WASTED:
+    owed = _OWED.get(spot)
+    if owed is None:
         return False
-    before = _LATEST.get(spot)
+    before = _LATEST.pop(spot, None)
     if before is not None and not before.used:
-        _FOLLOWED[spot] = wasted + 1
+        owed = _OWED[spot] = owed + 1
         before.run = None
-    return True
+    return owed < _MOST_OWED
 
 
 def keep(root: Value, run: Run) -> None:
@@ -65,13 +66,15 @@ def taken(root: Value, wrt: Sequence[Value]) -> Run | None:
     if ahead is None or ahead.run is None:
         return None
     ahead.used = True
+    followed(root)
     run, ahead.run = ahead.run, None
     return run if all(value in run[1] for value in wrt) else None
 
 
 def followed(root: Value) -> None:
-    """Note that a value was read before it was differentiated."""
-    if len(_FOLLOWED) > KEPT_PLACES_LIMIT:
-        _FOLLOWED.clear()
+    """Note that a value was differentiated after it was read."""
+    if len(_OWED) > KEPT_PLACES_LIMIT:
+        _OWED.clear()
         _LATEST.clear()
-    _FOLLOWED.setdefault(place_of(root), 0)
+    spot = place_of(root)
+    _OWED[spot] = max(0, _OWED.get(spot, 0) - 1)

@@ -239,6 +239,18 @@ def test_a_loss_read_before_backward_is_not_computed_twice(session: Recording) -
     with gm.no_grad():
         step(False)
 
+    # One pass that follows after all brings back what was learned, and so it goes from one epoch to the next.
+    for _ in range(3):
+        assert step() == first
+        session.requests.clear()
+        assert [step(), step()] == [first, first]
+        assert len(session.requests) == 2
+        for _ in range(3):
+            step(False)
+        session.requests.clear()
+        step(False)
+        assert not session.requests[0].query.wrt
+
 
 def test_gradients_computed_along_are_given_out_once(session: Recording) -> None:
     x = gm.tensor([0.5, -1.0], requires_grad=True)
