@@ -226,7 +226,10 @@ def eye(
     requires_grad: bool = False,
 ) -> Tensor:
     """(n, m) with 1 on the diagonal. Example: `gm.eye(2)` is `tensor([[1., 0.], [0., 1.]])`."""
-    rows, columns = checked_shape(ints("eye", "n", (n, n if m is None else m)))
+    rows, columns = ints("eye", "n", (n, n if m is None else m))
+    for letter, size in (("n", rows), ("m", columns)):
+        if size < 0:
+            raise ShapeError(f"{letter} must be greater or equal to 0, got {size}", op="eye", got=str(size))
     return finish(_trace.constant(np.eye(rows, columns, dtype=wanted_dtype(dtype))), requires_grad, device)
 
 
@@ -322,9 +325,14 @@ def arange(
     return finish(_trace.constant(convert_array(array, wanted)), requires_grad, device)
 
 
-def _ramp(name: str, start: Any, end: Any, steps: int, dtype: np.dtype) -> np.ndarray:
+def _ramp(name: str, start: Any, end: Any, steps: Any, dtype: np.dtype) -> np.ndarray:
+    if not isinstance(steps, int):
+        got = ", ".join(type(value).__name__ for value in (start, end, steps))
+        raise AttributeTypeError(f"{name}() received an invalid combination of arguments - got ({got})", got=got)
     if steps < 0:
         raise InvalidRequestError("number of steps must be non-negative", op=name, got=str(steps))
+    if any(isinstance(value, _tensor.Tensor) and value.ndim for value in (start, end)):
+        raise ShapeError(f"{name} only supports 0-dimensional start and end tensors", op=name)
     start, end = (value.item() if isinstance(value, _tensor.Tensor) else number(value) for value in (start, end))
     if dtypes.category(dtype) <= dtypes.INT:
         start, end = int(start), int(end)

@@ -6,7 +6,7 @@ answers from the current session, `gradmesh.aio` from one that is awaited.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 from typing import Any, Final, TypeAlias, TypeVar
 
@@ -17,12 +17,29 @@ from gradmesh._gather import Gathering
 from gradmesh._session import current_session
 from gradmesh._state import EVERYTHING, Along, settle
 from gradmesh._stats import RECORDER
-from gradmesh._value import Value, source_of, user_line
-from gradmesh_engine.errors import GradmeshError, LimitError, LinAlgError, OutOfRangeError
+from gradmesh._value import Made, Value, source_of, user_line
+from gradmesh_engine.errors import GradmeshError, InvalidRequestError, LimitError, OutOfRangeError
 from gradmesh_engine.graph import Graph
 from gradmesh_engine.session import Query, Request, Result
 
 _T = TypeVar("_T")
+
+
+_SELF: Final = "index out of range in self"
+_WORDED: Final[dict[str, Callable[[str], str]]] = {
+    "embedding": lambda index: _SELF,
+    "index_select": lambda index: _SELF,
+    "cross_entropy": lambda index: f"Target {index} is out of bounds.",
+    "nll_loss": lambda index: f"Target {index} is out of bounds.",
+}
+"""What PyTorch says of an index out of range, by op."""
+
+
+def _worded(made: Made, error: OutOfRangeError) -> str:
+    if isinstance(made, Value) and made.node is not None:
+        made = made.node
+    words = None if made.app is None else _WORDED.get(made.app.op)
+    return error.message if words is None else words(error.got)
 
 
 class Issue:
@@ -148,8 +165,11 @@ def requesting(
             result: Result = yield Request(graph, tuple(inputs), query, cotangents)
         except GradmeshError as error:
             if 0 <= error.node < len(gathering.order):
-                error.source = source_of(gathering.order[error.node]) or error.source
-            if state and isinstance(error, LimitError | LinAlgError | OutOfRangeError):
+                made = gathering.order[error.node]
+                error.source = source_of(made) or error.source
+                if isinstance(error, OutOfRangeError):
+                    error.message = _worded(made, error)
+            if state and isinstance(error, LimitError | InvalidRequestError | OutOfRangeError):
                 raise StateFailure(state) from error
             raise
         for (value, _), array in zip(pairs, result.outputs, strict=True):

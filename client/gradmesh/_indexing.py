@@ -58,6 +58,9 @@ def _item(item: Any) -> Any:
             array = array.astype(np.int64)
         if array.dtype.kind in "iub":
             return _trace.constant(array.copy() if array.dtype == np.bool_ else array.astype(np.int64))
+    if isinstance(item, (str, bytes)):
+        wrong = type(item).__name__
+        raise AttributeTypeError(f"new(): invalid data type '{wrong}'", expected="an index", got=wrong)
     raise AxisError(
         "only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid indices (got "
         f"{type(item).__name__})",

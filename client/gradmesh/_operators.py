@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from gradmesh import _tensor
 from gradmesh._functions import binary, linalg, unary
 from gradmesh._functions._common import NUMBERS, Number, Operand, in_place
+from gradmesh_engine import dtypes
+from gradmesh_engine.errors import AttributeTypeError
 
 if TYPE_CHECKING:
     from gradmesh._tensor import Tensor
@@ -52,6 +54,18 @@ def _assigned(function: Callable[[Any, Any], Tensor]) -> Callable[[Tensor, Opera
     return operate
 
 
+def _matmul(self: Tensor, other: Tensor) -> Tensor:
+    return linalg.matmul(self, other) if isinstance(other, _tensor.Tensor) else NotImplemented
+
+
+def _invert(self: Tensor) -> Tensor:
+    if dtypes.category(self.dtype.np) > dtypes.INT:
+        raise AttributeTypeError(
+            "~ (operator.invert) is only implemented on integer and Boolean-type tensors", got=str(self.dtype)
+        )
+    return unary.bitwise_not(self)
+
+
 def _divided_by(self: Tensor, other: Number) -> Tensor:
     return binary.mul(unary.reciprocal(self), other)
 
@@ -82,12 +96,12 @@ class Operators:
     __rmod__ = _reflected(binary.remainder)
     __pow__ = _operator(binary.pow)
     __rpow__ = _reflected(binary.pow)
-    __matmul__ = _operator(linalg.matmul)
+    __matmul__ = _matmul
 
     __neg__ = unary.neg
     __pos__ = _itself
     __abs__ = unary.abs
-    __invert__ = unary.bitwise_not
+    __invert__ = _invert
 
     __and__ = _operator(binary.bitwise_and)
     __rand__ = _operator(binary.bitwise_and)

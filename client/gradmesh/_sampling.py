@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 def _drawn(op: str, shape: Sequence[int], dtype: np.dtype, generator: Generator | None) -> Tensor:
     if dtypes.category(dtype) < dtypes.FLOAT:
-        raise DTypeError(f'"{op}" not implemented for {dtype.name!r}', op=op, expected="a float", got=dtype.name)
+        raise DTypeError(dtypes.refusal(op, dtype), op=op, expected="a float", got=dtype.name)
     if dtypes.is_complex(dtype):
         parts = [_drawn(op, shape, dtypes.real_of(dtype), generator) for _ in range(2)]
         drawn = one("complex", *parts)

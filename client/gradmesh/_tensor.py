@@ -113,13 +113,20 @@ class Tensor(TensorMethods):
     def requires_grad(self, flag: bool) -> None:
         self.requires_grad_(flag)
 
-    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
+    def requires_grad_(self, requires_grad: Any = True) -> Tensor:
         """Set whether gradients flow to this leaf; returns it.
 
         Raises:
             AutogradError: the tensor was computed, or made in inference mode.
             NotDifferentiableError: its dtype has no gradients.
         """
+        if not isinstance(requires_grad, bool):
+            got = type(requires_grad).__name__
+            raise AttributeTypeError(
+                f"requires_grad_(): argument 'requires_grad' (position 1) must be bool, not {got}",
+                expected="bool",
+                got=got,
+            )
         value = self.value
         if value.requires_grad == requires_grad:
             return self
@@ -369,13 +376,25 @@ class Tensor(TensorMethods):
             raise ShapeError(f"Boolean value of Tensor with {what} is ambiguous", got=str(size), source=user_line())
         return bool(self.item())
 
+    def _need_one(self) -> None:
+        if self._value.spec.size != 1:
+            raise ShapeError(
+                "only one element tensors can be converted to Python scalars",
+                expected="one element",
+                got=str(self._value.spec.size),
+                source=user_line(),
+            )
+
     def __float__(self) -> float:
+        self._need_one()
         return float(self.item())
 
     def __int__(self) -> int:
+        self._need_one()
         return int(self.item())
 
     def __complex__(self) -> complex:
+        self._need_one()
         return complex(self.item())
 
     def __index__(self) -> int:

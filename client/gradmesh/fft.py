@@ -88,7 +88,10 @@ def _shape_and_dims(function: str, input: Tensor, s: Dims | None, dim: Dims | No
     rank = input.ndim
     wanted = None if s is None else list(ints(function, "s", s))
     if dim is not None:
-        dims = [dim_of(d, rank) for d in ints(function, "dim", dim)]
+        given = ints(function, "dim", dim)
+        if given and not rank:
+            raise AxisError(f"Dimension specified as {given[0]} but tensor has no dimensions", got=str(list(given)))
+        dims = [dim_of(d, rank) for d in given]
         if len(set(dims)) != len(dims):
             raise AxisError("FFT dims must be unique", got=str(dims))
         if wanted is not None and len(wanted) != len(dims):
@@ -145,7 +148,7 @@ def _from_half(function: str, input: Tensor, s: Dims | None, dim: Dims | None) -
 def _one_dim(function: str, input: Tensor, n: int | None, dim: int) -> tuple[Tensor, int]:
     at = dim_of(dim, input.ndim)
     if not input.ndim:
-        raise AxisError(f"{function}: a number has no dim to transform", got="0 dims")
+        raise AxisError(f"Dimension specified as {dim} but tensor has no dimensions", op=function, got="0 dims")
     size = input.shape[at] if n is None else n
     return _resized(input, [at], [size]), at
 

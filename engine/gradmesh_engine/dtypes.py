@@ -41,6 +41,34 @@ _CATEGORY: Final[dict[np.dtype, int]] = {
 }
 
 
+_TITLES: Final[dict[str, str]] = {
+    "bool": "Bool", "uint8": "Byte", "int8": "Char", "int16": "Short", "int32": "Int", "int64": "Long",
+    "float16": "Half", "bfloat16": "BFloat16", "float32": "Float", "float64": "Double",
+    "complex64": "ComplexFloat", "complex128": "ComplexDouble",
+}  # fmt: skip
+
+_SPELLINGS: Final[dict[str, str]] = {
+    "uint8": "unsigned char", "int8": "signed char", "int16": "short int", "int32": "int", "int64": "long int",
+    "float16": "c10::Half", "bfloat16": "c10::BFloat16", "float32": "float", "float64": "double",
+    "complex64": "c10::complex<float>", "complex128": "c10::complex<double>",
+}  # fmt: skip
+
+
+def title(dtype: np.dtype) -> str:
+    """PyTorch's name of a dtype in messages: `Float`."""
+    return _TITLES[dtype.name]
+
+
+def refusal(name: str, dtype: np.dtype) -> str:
+    """What PyTorch says where an op does not take a dtype."""
+    return f"\"{name}\" not implemented for '{title(dtype)}'"
+
+
+def spelling(dtype: np.dtype) -> str:
+    """The name in C++ of a dtype, which some of PyTorch's messages have: `long int`."""
+    return _SPELLINGS.get(dtype.name, dtype.name)
+
+
 def parse(name: str) -> np.dtype:
     """The dtype called `name`. Raises UnknownDTypeError."""
     try:

@@ -6,7 +6,7 @@
     │   ├── ArityError (TypeError)            wrong number of operands
     │   ├── AttributeTypeError (TypeError)    unknown, missing or mistyped attribute
     │   ├── ShapeError                        operand shapes do not fit the op
-    │   ├── DTypeError                        operand dtypes do not fit the op
+    │   ├── DTypeError (NotImplementedError)  operand dtypes do not fit the op
     │   ├── AxisError (IndexError)            a dim outside the operand's rank
     │   ├── CycleError                        a node depends on itself
     │   └── NotDifferentiableError            a gradient that does not exist was asked for
@@ -148,7 +148,7 @@ class ShapeError(InvalidGraphError):
     """Operand shapes do not fit the op."""
 
 
-class DTypeError(InvalidGraphError):
+class DTypeError(InvalidGraphError, NotImplementedError):
     """Operand dtypes do not fit the op."""
 
 

@@ -199,7 +199,7 @@ ROWS: tuple[Row, ...] = (
         ref=lambda t, x, index, dim: x.index_select(dim, index),
         dtypes=EVERY,
         errors=(
-            Bad(S(T(6, 5), I(4, 2, below=6), dim=0), ShapeError),
+            Bad(S(T(6, 5), I(4, 2, below=6), dim=0), AxisError),
             Bad(S(T(6, 5), I(4, below=6), dim=2), AxisError),
             Bad(S(T(6), T(4), dim=0), DTypeError),
         ),

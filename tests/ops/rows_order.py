@@ -164,7 +164,7 @@ ROWS: tuple[Row, ...] = (
         ref=_along("median"),
         dtypes=REAL,
         specials=(S(MISSING, dim=1),),
-        errors=(BAD_DIM, Bad(S(T(0, 3), dim=0), ShapeError)),
+        errors=(BAD_DIM, Bad(S(T(0, 3), dim=0), AxisError)),
     ),
     row(
         "nanmedian_dim",
@@ -183,7 +183,7 @@ ROWS: tuple[Row, ...] = (
         S(T()),
         dtypes=REAL,
         specials=(S(L([[3, 1, 1, 2, 2, 2], [5, 5, 4, 4, 0, 7]], dtype="int64")),),
-        errors=(BAD_DIM, Bad(S(T(3, 0), dim=1), ShapeError)),
+        errors=(BAD_DIM, Bad(S(T(3, 0), dim=1), AxisError)),
     ),
     *(
         row(

@@ -232,6 +232,12 @@ ROWS: tuple[Row, ...] = (
         S(L([1.0, 5.0]), L([1.1, 6.0]), atol=0.5),
         dtypes=(*FLOATS, *INTS),
     ),
+    row(
+        "within",
+        *(S(T(*shape), least=-3.0, most=3.0, message="no") for shape in ((5, 7), (9,), (), (0, 3))),
+        ref=lambda t, x, least, most, message: x * 1,
+        dtypes=(*FLOATS, *INTS),
+    ),
     # --- complex parts ----------------------------------------------------------------------------
     row("real", *unary(dtype="complex128"), dtypes=COMPLEX),
     row("imag", *unary(dtype="complex128"), dtypes=COMPLEX, errors=(Bad(S(T(3)), DTypeError),)),

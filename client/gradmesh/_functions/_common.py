@@ -34,6 +34,21 @@ def given(other: object) -> dict[str, bool]:
     return {"number": True} if is_number(other) else {}
 
 
+def first_is_tensor(function: str, input: object) -> None:
+    """Raises AttributeTypeError where PyTorch takes no number first."""
+    if not isinstance(input, _tensor.Tensor):
+        wrong_type(function, "input", "Tensor", input)
+
+
+def one_is_tensor(function: str, *operands: object) -> None:
+    """Raises AttributeTypeError for numbers alone."""
+    if not any(isinstance(operand, _tensor.Tensor) for operand in operands):
+        names = ", ".join(type(operand).__name__ for operand in operands)
+        raise AttributeTypeError(
+            f"{function}() received an invalid combination of arguments - got ({names})", expected="a Tensor", got=names
+        )
+
+
 def wrong_type(function: str, argument: str, expected: str, value: object) -> NoReturn:
     """Raise the TypeError that PyTorch raises for an argument of the wrong type."""
     got = type(value).__name__
@@ -89,10 +104,17 @@ def tensors_of(function: str, tensors: Sequence[Tensor]) -> list[Tensor]:
     if isinstance(tensors, _tensor.Tensor) or not isinstance(tensors, (list, tuple)):
         wrong_type(function, "tensors", "tuple of Tensors", tensors)
     if not tensors:
-        raise ShapeError(f"{function}(): expected a non-empty list of Tensors", op=function, got="nothing")
-    for tensor in tensors:
+        what = "torch.cat(): expected a non-empty list of Tensors" if function == "cat" else ""
+        raise ShapeError(what or f"{function} expects a non-empty TensorList", op=function, got="nothing")
+    for position, tensor in enumerate(tensors):
         if not isinstance(tensor, _tensor.Tensor):
-            wrong_type(function, "tensors", "tuple of Tensors", tensor)
+            got = "None" if tensor is None else type(tensor).__name__
+            raise AttributeTypeError(
+                f"expected Tensor as element {position} in argument 0, but got {got}",
+                op=function,
+                expected="tuple of Tensors",
+                got=got,
+            )
     return list(tensors)
 
 

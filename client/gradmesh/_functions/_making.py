@@ -10,7 +10,7 @@ import numpy as np
 from gradmesh import _dtype, _trace
 from gradmesh._functions._common import sizes, spec
 from gradmesh_engine import dtypes
-from gradmesh_engine.errors import AttributeTypeError
+from gradmesh_engine.errors import AttributeTypeError, ShapeError
 from gradmesh_engine.ops.creation import checked_shape
 
 if TYPE_CHECKING:
@@ -48,6 +48,9 @@ def filled(name: str, size: Sequence[Any], value: Any, dtype: np.dtype, requires
     """A tensor of one number, for the function called `name`. Raises AttributeTypeError, ShapeError."""
     if not size:
         raise AttributeTypeError(f'{name}() missing 1 required positional arguments: "size"', expected="sizes")
-    shape = checked_shape(sizes(name, size))
+    asked = sizes(name, size)
+    if name == "zeros" and min(asked, default=0) < 0:
+        raise ShapeError("zeros: Dimension size must be non-negative.", op=name, got=str(list(asked)))
+    shape = checked_shape(asked)
     array = np.zeros(shape, dtype) if value == 0 else np.full(shape, value, dtype)
     return finish(_trace.constant(array), requires_grad, device)

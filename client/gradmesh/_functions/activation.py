@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from gradmesh import _dtype
+from gradmesh import _dtype, _limits
 from gradmesh._functions import binary, layout, unary
 from gradmesh._functions._common import in_place, maybe_cast, one
 from gradmesh._functions.sample import key
@@ -80,6 +80,20 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
 
     Example: `F.prelu(gm.tensor([-1.]), gm.ones(1))` is `tensor([-1.])`.
     """
+    if weight.ndim > 1:
+        raise ShapeError(
+            f"prelu: Expected `weight` to be a scalar or 1D tensor, but got: ndim = {weight.ndim}", op="prelu"
+        )
+    if weight.numel() != 1:
+        channels = input.shape[1] if input.ndim > 1 else 1
+        if not input.ndim:
+            raise ShapeError("Not allow zero-dim input tensor.", op="prelu")
+        if channels != weight.numel():
+            raise ShapeError(
+                f"Mismatch of parameter numbers and input channel size. Found parameter numbers = {weight.numel()} and "
+                f"channel size = {channels}.",
+                op="prelu",
+            )
     if weight.numel() > 1 and input.ndim > 1:
         weight = weight.reshape((-1, *(1,) * (input.ndim - 2)))
     elif weight.ndim > input.ndim:
@@ -104,6 +118,10 @@ def selu(input: Tensor, inplace: bool = False) -> Tensor:
 
 def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Tensor:
     """`x` limited to [min_val, max_val]. Example: `F.hardtanh(gm.tensor([3.]))` is `tensor([1.])`."""
+    if min_val > max_val:
+        raise InvalidRequestError(
+            f"min_val cannot be greater than max_val, got {min_val} and {max_val}", op="hardtanh", got=str(min_val)
+        )
     return _finish(input, one("hardtanh", input, min_val=float(min_val), max_val=float(max_val)), inplace)
 
 
@@ -127,7 +145,10 @@ def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
     """`x` moved towards 0 by lambd, not past it. Example: `F.softshrink(gm.tensor([3.]))` is `tensor([2.5000])`."""
     if lambd < 0:
         raise InvalidRequestError(
-            f"lambda must be greater or equal to 0, but found to be {lambd}.", op="softshrink", got=str(lambd)
+            f"lambda must be in range [0, {_limits.finfo(input.dtype).max}] for input dtype {input.dtype}, but found "
+            f"{lambd}",
+            op="softshrink",
+            got=str(lambd),
         )
     return one("softshrink", input, lambd=float(lambd))
 

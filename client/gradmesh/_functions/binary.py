@@ -9,7 +9,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gradmesh import _tensor
-from gradmesh._functions._common import Number, Operand, given, is_number, lift, number, number_dtype, one, spec
+from gradmesh._functions._common import (
+    Number,
+    Operand,
+    first_is_tensor,
+    given,
+    is_number,
+    lift,
+    number,
+    number_dtype,
+    one,
+    one_is_tensor,
+    spec,
+)
 from gradmesh_engine import dtypes
 from gradmesh_engine.errors import DTypeError, ShapeError
 
@@ -104,6 +116,7 @@ def sub(input: Operand, other: Operand, *, alpha: Number = 1) -> Tensor:
 
 def rsub(input: Tensor, other: Operand, *, alpha: Number = 1) -> Tensor:
     """`other - alpha * input`. Example: `gm.rsub(gm.ones(2), 3)` is `tensor([2., 2.])`."""
+    first_is_tensor("rsub", input)
     left, right = lift(input, other)
     return one("rsub", left if alpha == 1 else mul(left, alpha), right, **given(other))
 
@@ -141,11 +154,13 @@ def floor_divide(input: Operand, other: Operand) -> Tensor:
 
 def remainder(input: Operand, other: Operand) -> Tensor:
     """Python's %: the sign is other's. Example: `gm.remainder(gm.tensor([-3]), 2)` is `tensor([1])`."""
+    one_is_tensor("remainder", input, other)
     return one("remainder", *lift(input, other), **given(other))
 
 
 def fmod(input: Tensor, other: Operand) -> Tensor:
     """C's fmod: the sign is input's. Example: `gm.fmod(gm.tensor([-3]), 2)` is `tensor([-1])`."""
+    first_is_tensor("fmod", input)
     return one("fmod", *lift(input, other), **given(other))
 
 
@@ -153,6 +168,7 @@ def pow(input: Operand, exponent: Operand) -> Tensor:
     """`input` to the power exponent. Example: `gm.pow(gm.tensor([3.]), 2)` is `tensor([9.])`."""
     if is_number(exponent) and isinstance(input, _tensor.Tensor):
         return one("pow_scalar", input, exponent=number(exponent))
+    one_is_tensor("pow", input, exponent)
     return one("pow", *lift(input, exponent))
 
 
@@ -184,6 +200,7 @@ def logaddexp(input: Tensor, other: Tensor) -> Tensor:
 
 def xlogy(input: Operand, other: Operand) -> Tensor:
     """`input * log(other)`, and 0 where input is 0. Example: `gm.xlogy(gm.zeros(1), gm.zeros(1))` is `tensor([0.])`."""
+    one_is_tensor("xlogy", input, other)
     return one("xlogy", *lift(input, other))
 
 
@@ -199,6 +216,10 @@ def maximum(input: Tensor, other: Tensor) -> Tensor:
 
 def lerp(input: Tensor, end: Tensor, weight: Tensor | float) -> Tensor:
     """`input + weight * (end - input)`. Example: `gm.lerp(gm.zeros(1), gm.ones(1), 0.25)` is `tensor([0.2500])`."""
+    for name, operand in (("end", end), ("weight", weight)):
+        if isinstance(operand, _tensor.Tensor) and operand.dtype != input.dtype:
+            mine, other = (dtypes.spelling(t.dtype.np) for t in (input, operand))
+            raise DTypeError(f"expected dtype {mine} for `{name}` but got dtype {other}", op="lerp", got=other)
     return one("lerp", *lift(input, end, weight), **given(weight))
 
 
@@ -223,31 +244,37 @@ def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 
 
 def eq(input: Tensor, other: Operand) -> Tensor:
     """`input == other`, a bool tensor. Example: `gm.eq(gm.ones(1), 1)` is `tensor([True])`."""
+    first_is_tensor("eq", input)
     return one("eq", *lift(input, other))
 
 
 def ne(input: Tensor, other: Operand) -> Tensor:
     """`input != other`, a bool tensor. Example: `gm.ne(gm.ones(1), 1)` is `tensor([False])`."""
+    first_is_tensor("ne", input)
     return one("ne", *lift(input, other))
 
 
 def lt(input: Tensor, other: Operand) -> Tensor:
     """`input < other`, a bool tensor. Example: `gm.lt(gm.ones(1), 2)` is `tensor([True])`."""
+    first_is_tensor("lt", input)
     return one("lt", *lift(input, other))
 
 
 def le(input: Tensor, other: Operand) -> Tensor:
     """`input <= other`, a bool tensor. Example: `gm.le(gm.ones(1), 1)` is `tensor([True])`."""
+    first_is_tensor("le", input)
     return one("le", *lift(input, other))
 
 
 def gt(input: Tensor, other: Operand) -> Tensor:
     """`input > other`, a bool tensor. Example: `gm.gt(gm.ones(1), 1)` is `tensor([False])`."""
+    first_is_tensor("gt", input)
     return one("gt", *lift(input, other))
 
 
 def ge(input: Tensor, other: Operand) -> Tensor:
     """`input >= other`, a bool tensor. Example: `gm.ge(gm.ones(1), 1)` is `tensor([True])`."""
+    first_is_tensor("ge", input)
     return one("ge", *lift(input, other))
 
 
@@ -305,9 +332,10 @@ def clamp(input: Tensor, min: Operand | None = None, max: Operand | None = None)
 
 
 def _limited(name: str, input: Tensor, limit: Operand, as_clamp: bool = False) -> Tensor:
+    first_is_tensor(name, input)
     number = is_number(limit)
     if number and spec(input).dtype == dtypes.bool_:
-        raise DTypeError(f"\"{name}\" not implemented for 'bool'", op=name, got="bool", remedy="cast the operand")
+        raise DTypeError(dtypes.refusal(name, dtypes.bool_), op=name, got="bool", remedy="cast the operand")
     return one(name, *lift(input, limit), number=number, as_clamp=as_clamp)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from gradmesh import _tensor, _trace, return_types
 from gradmesh._functions._common import Number, ints, many, one, scalar, spec
 from gradmesh_engine import dtypes
-from gradmesh_engine.errors import InvalidRequestError, ShapeError
+from gradmesh_engine.errors import DTypeError, InvalidRequestError, ShapeError
 
 if TYPE_CHECKING:
     from gradmesh._tensor import Tensor
@@ -160,6 +160,8 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
 
     Example: `gm.bincount(gm.tensor([1, 1, 3]))` is `tensor([0, 2, 0, 1])`.
     """
+    if dtypes.category(spec(input).dtype) > dtypes.INT:
+        raise DTypeError(dtypes.refusal("bincount_cpu", spec(input).dtype), op="bincount", got=spec(input).dtype.name)
     array = input.numpy(force=True)
     if array.ndim != 1 or dtypes.category(array.dtype) != dtypes.INT or (array < 0).any():
         raise InvalidRequestError(

@@ -11,6 +11,10 @@ from gradmesh_engine import dtypes
 from gradmesh_engine.errors import AttributeTypeError, DTypeError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+
     from gradmesh._tensor import Tensor
 
 __all__ = [
@@ -191,15 +195,23 @@ def angle(input: Tensor) -> Tensor:
     return one("angle", input)
 
 
+def check_parts(name: str, first: Tensor, second: Tensor, allowed: Sequence[np.dtype]) -> None:
+    """Raises DTypeError unless both have one of the dtypes that complex numbers are made of."""
+    one_title, two_title = dtypes.title(spec(first).dtype), dtypes.title(spec(second).dtype)
+    if any(spec(part).dtype not in allowed for part in (first, second)):
+        raise DTypeError(
+            f"Expected both inputs to be Half, Float or Double tensors but got {one_title} and {two_title}", op=name
+        )
+    if one_title != two_title:
+        raise DTypeError(
+            f"Expected object of scalar type {one_title} but got scalar type {two_title} for second argument", op=name
+        )
+
+
 def complex(real: Tensor, imag: Tensor) -> Tensor:
     """Complex numbers from their parts, of one float dtype.
 
     Example: `gm.complex(gm.ones(1), gm.ones(1))` is `tensor([1.+1.j])`.
     """
-    if spec(real).dtype != spec(imag).dtype or spec(real).dtype not in (dtypes.float32, dtypes.float64):
-        raise DTypeError(
-            f"Expected both inputs to be Float or Double tensors of one dtype but got {spec(real).dtype.name} and "
-            f"{spec(imag).dtype.name}",
-            op="complex",
-        )
+    check_parts("complex", real, imag, (dtypes.float32, dtypes.float64))
     return one("complex", real, imag)

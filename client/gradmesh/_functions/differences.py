@@ -133,7 +133,8 @@ def gradient(
     dims = range(rank) if dim is None else (dim,) if isinstance(dim, int) else dim
     places = [dim_of(d, rank) for d in dims]
     if len(set(places)) != len(places):
-        raise ShapeError(f"dim {places} appears multiple times in the list of dims", op="gradient")
+        twice = next(place for place in places if places.count(place) > 1)
+        raise ShapeError(f"dim {twice} appears multiple times in the list of dims", op="gradient")
     steps: list[Any] = list(spacing) if isinstance(spacing, (tuple, list)) else [spacing or 1] * len(places)
     if len(steps) != len(places):
         raise ShapeError(

@@ -9,8 +9,20 @@ from typing import TYPE_CHECKING
 
 from gradmesh import _tensor, return_types
 from gradmesh._functions import binary
-from gradmesh._functions._common import Operand, cast, given, is_number, lift, many, number_dtype, one, spec
+from gradmesh._functions._common import (
+    Operand,
+    cast,
+    first_is_tensor,
+    given,
+    is_number,
+    lift,
+    many,
+    number_dtype,
+    one,
+    spec,
+)
 from gradmesh._functions._common import number as plain
+from gradmesh._functions.convert import check_parts
 from gradmesh_engine import dtypes
 from gradmesh_engine.errors import AttributeTypeError, DTypeError
 
@@ -122,6 +134,7 @@ def logcumsumexp(input: Tensor, dim: int) -> Tensor:
 
 def copysign(input: Tensor, other: Operand) -> Tensor:
     """abs(input) with the sign of `other`. Example: `gm.copysign(gm.ones(1), -2)` is `tensor([-1.])`."""
+    first_is_tensor("copysign", input)
     return one("copysign", *lift(input, other), **given(other))
 
 
@@ -165,9 +178,7 @@ def nextafter(input: Tensor, other: Tensor) -> Tensor:
     Example: `gm.nextafter(gm.zeros(1), gm.ones(1)) > 0` is `tensor([True])`.
     """
     if not dtypes.is_floating(spec(input).dtype):
-        raise DTypeError(
-            f"\"nextafter\" not implemented for '{spec(input).dtype.name}'", op="nextafter", expected="a float"
-        )
+        raise DTypeError(dtypes.refusal("nextafter", spec(input).dtype), op="nextafter", expected="a float")
     return one("nextafter", input, other)
 
 
@@ -176,6 +187,7 @@ def polar(abs: Tensor, angle: Tensor) -> Tensor:
 
     Example: `gm.polar(gm.ones(1), gm.zeros(1))` is `tensor([1.+0.j])`.
     """
+    check_parts("polar", abs, angle, (dtypes.float16, dtypes.float32, dtypes.float64))
     return one("polar", abs, angle)
 
 

@@ -9,6 +9,7 @@ from gradmesh import _dtype, _strides, _tensor
 from gradmesh._functions import binary, convert, reduce
 from gradmesh._functions._common import Operand, common_dtype, dim_of, one, spec
 from gradmesh_engine import dtypes
+from gradmesh_engine.errors import InvalidRequestError
 
 if TYPE_CHECKING:
     from gradmesh._tensor import Tensor
@@ -129,6 +130,11 @@ def isclose(input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-
 
     Example: `gm.isclose(gm.ones(1), gm.ones(1))` is `tensor([True])`.
     """
+    for name, value in (("rtol", rtol), ("atol", atol)):
+        if value < 0:
+            raise InvalidRequestError(
+                f"{name} must be greater than or equal to zero, but got {value}", op="isclose", got=str(value)
+            )
     return one("isclose", input, other, rtol=builtins.float(rtol), atol=builtins.float(atol), equal_nan=equal_nan)
 
 

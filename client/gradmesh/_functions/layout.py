@@ -15,6 +15,7 @@ import numpy as np
 from gradmesh import _strides, _tensor, _trace
 from gradmesh._functions import convert
 from gradmesh._functions._common import Dims, dim_of, ints, many, one, sizes, spec
+from gradmesh_engine import dtypes
 from gradmesh_engine.errors import ShapeError
 from gradmesh_engine.ops.layout import inferred_shape
 from gradmesh_engine.ops.pointwise import broadcast_shapes
@@ -222,14 +223,17 @@ def movedim(input: Tensor, source: Dims, destination: Dims) -> Tensor:
     Example: `gm.movedim(gm.ones(2, 3), 0, 1).shape` is `torch.Size([3, 2])`.
     """
     rank = input.ndim
-    from_dims = [dim_of(dim, rank) for dim in ints("movedim", "source", source)]
-    to_dims = [dim_of(dim, rank) for dim in ints("movedim", "destination", destination)]
-    if len(from_dims) != len(to_dims) or len({*from_dims}) != len(from_dims) or len({*to_dims}) != len(to_dims):
+    given = list(ints("movedim", "source", source)), list(ints("movedim", "destination", destination))
+    if len(given[0]) != len(given[1]):
         raise ShapeError(
-            "movedim: source and destination must name the same number of distinct dims",
+            f"movedim: Invalid source or destination dims: source ({given[0]} dims) should contain the same number of "
+            f"dims as destination ({given[1]} dims)",
             op="movedim",
-            got=f"{from_dims} and {to_dims}",
         )
+    from_dims, to_dims = ([dim_of(dim, rank) for dim in dims] for dims in given)
+    for role, dims, normal in (("source", given[0], from_dims), ("destination", given[1], to_dims)):
+        if len({*normal}) != len(normal):
+            raise ShapeError(f"movedim: repeated dim in `{role}` ({dims})", op="movedim")
     order = dict(zip(to_dims, from_dims, strict=True))
     rest = iter([dim for dim in range(rank) if dim not in from_dims])
     return permute(input, [order[dim] if dim in order else next(rest) for dim in range(rank)])
@@ -282,11 +286,15 @@ def flip(input: Tensor, dims: Dims) -> Tensor:
 
 def fliplr(input: Tensor) -> Tensor:
     """Columns reversed. Example: `gm.fliplr(gm.eye(2))` is `tensor([[0., 1.], [1., 0.]])`."""
+    if input.ndim < 2:
+        raise ShapeError("Input must be >= 2-d.", op="fliplr", got=f"{input.ndim} dims")
     return flip(input, (1,))
 
 
 def flipud(input: Tensor) -> Tensor:
     """Rows reversed. Example: `gm.flipud(gm.eye(2))` is `tensor([[0., 1.], [1., 0.]])`."""
+    if not input.ndim:
+        raise ShapeError("Input must be >= 1-d.", op="flipud", got="0 dims")
     return flip(input, (0,))
 
 
@@ -340,8 +348,10 @@ def select(input: Tensor, dim: int, index: int) -> Tensor:
     return one("select", input, dim=dim, index=index)
 
 
-def narrow(input: Tensor, dim: int, start: int, length: int) -> Tensor:
+def narrow(input: Tensor, dim: int, start: int | Tensor, length: int) -> Tensor:
     """`length` slices of a dim from `start` on. Example: `gm.narrow(gm.arange(5), 0, 1, 2)` is `tensor([1, 2])`."""
+    if isinstance(start, _tensor.Tensor) and (start.ndim or dtypes.category(start.dtype.np) != dtypes.INT):
+        raise ShapeError("start must be an 0-dim integral Tensor.", op="narrow", got=str(spec(start)))
     return one("narrow", input, dim=dim, start=operator.index(start), length=operator.index(length))
 
 

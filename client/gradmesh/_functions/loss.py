@@ -38,7 +38,9 @@ def checked(name: str, reduction: str) -> str:
     """The reduction. Raises AttributeTypeError for any other word."""
     if reduction not in ("mean", "sum", "none"):
         raise AttributeTypeError(
-            f"{reduction} is not a valid value for reduction",
+            f"{reduction} is not valid"
+            if name == "gaussian_nll_loss"
+            else f"{reduction} is not a valid value for reduction",
             op=name,
             expected="mean, sum or none",
             got=repr(reduction),
@@ -127,7 +129,10 @@ def binary_cross_entropy_with_logits(
 def _same_shape(name: str, input: Tensor, target: Tensor) -> None:
     if tuple(input.shape) != tuple(target.shape):
         raise ShapeError(
-            f"Target size ({target.shape}) must be the same as input size ({input.shape})",
+            f"Using a target size ({target.shape}) that is different to the input size ({input.shape}) is deprecated. "
+            "Please ensure they have the same size."
+            if name == "binary_cross_entropy"
+            else f"Target size ({target.shape}) must be the same as input size ({input.shape})",
             op=name,
             expected=str(input.shape),
             got=str(target.shape),
@@ -249,6 +254,15 @@ def cross_entropy(
     Example: `F.cross_entropy(gm.zeros(1, 2), gm.tensor([1]))` is `tensor(0.6931)`.
     """
     checked("cross_entropy", reduction)
+    if dtypes.is_differentiable(spec(target).dtype) and input.shape != target.shape:
+        raise ShapeError(
+            "0D or 1D target tensor expected, multi-target not supported"
+            if input.ndim == target.ndim
+            else f"expected target dtype to be Long or Byte, but got {dtypes.title(spec(target).dtype)}",
+            op="cross_entropy",
+            expected=f"classes, or probabilities of shape {list(input.shape)}",
+            got=str(list(target.shape)),
+        )
     if label_smoothing or dtypes.is_differentiable(spec(target).dtype):
         operands = (input, target) if weight is None else (input, target, weight)
         attrs = {"ignore_index": ignore_index, "reduction": reduction, "label_smoothing": float(label_smoothing)}
@@ -280,9 +294,17 @@ def linear_cross_entropy(
     name = "linear_cross_entropy"
     classes, more = linear_weight.shape[0], tuple(linear_weight.shape[1:-1])
     if input.ndim not in (1, 2) or linear_weight.ndim < 2 or input.shape[-1] != linear_weight.shape[-1]:
+        if input.ndim not in (1, 2):
+            what = f"expected input with dimensionality 1 or 2, got {input.ndim}"
+        elif linear_weight.ndim < 2:
+            what = f"expected linear_weight with dimensionality at least 2, got {linear_weight.ndim}"
+        else:
+            what = (
+                "expected equal input and linear_weight last dimensions (in_features), got "
+                f"{input.shape[-1]} and {linear_weight.shape[-1]}, respectively"
+            )
         raise ShapeError(
-            "expected an input (N, in) or (in) and a linear_weight (C, …, in) of the same in, but got "
-            f"{list(input.shape)} and {list(linear_weight.shape)}",
+            what,
             op=name,
             expected="(N, in) and (C, …, in)",
             got=f"{list(input.shape)} and {list(linear_weight.shape)}",
@@ -295,7 +317,12 @@ def linear_cross_entropy(
             got=str(list(linear_bias.shape)),
         )
     if more and input.ndim == 1:
-        raise ShapeError("a K-dimensional loss needs an input with a batch dim", op=name, expected="(N, in)")
+        raise ShapeError(
+            f"K-dimensional loss defined by linear_weight shape {tuple(linear_weight.shape)} requires batched input, "
+            f"(N, {input.shape[-1]}), got unbatched input with shape {tuple(input.shape)}",
+            op=name,
+            expected="(N, in)",
+        )
     shape = (*input.shape[:-1], classes, *more)
     if tuple(target.shape) == shape and ignore_index is not None:
         raise InvalidRequestError("ignore_index cannot be specified when target contains probabilities", op=name)

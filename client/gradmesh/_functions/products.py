@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -212,14 +213,18 @@ def renorm(input: Tensor, p: float, dim: int, maxnorm: float) -> Tensor:
 
 def _weights(name: str, weights: Tensor, count: int, integral: bool) -> Tensor:
     dtype = spec(weights).dtype
+    if weights.ndim > 1:
+        raise ShapeError(f"cov(): expected {name} to have one or fewer dimensions but got {weights.ndim}", op="cov")
     if (dtypes.category(dtype) == dtypes.INT) != integral:
-        raise DTypeError(f"cov(): expected {name} to be {'integral' if integral else 'floating'}", got=dtype.name)
+        kind = "integral" if integral else "floating point"
+        raise DTypeError(f"cov(): expected {name} to have {kind} dtype", got=dtype.name)
     if tuple(weights.shape) != (count,):
         raise ShapeError(
             f"cov(): expected {name} to have the same numel as there are observations in the input",
             expected=str([count]),
             got=str(list(weights.shape)),
         )
+    weights = one("within", weights, least=0.0, most=math.inf, message=f"cov(): {name} cannot be negative")
     return weights
 
 

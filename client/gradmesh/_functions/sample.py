@@ -105,9 +105,9 @@ def bernoulli_(input: Tensor, p: float = 0.5, *, generator: Generator | None = N
 
 def _positive(name: str, argument: str, value: float, allowed: bool) -> None:
     if not allowed:
-        raise InvalidRequestError(
-            f"{name} expects {argument} to be in its range, but found {argument}={value}", op=name, got=str(value)
-        )
+        argument = "lambda" if argument == "lambd" else argument
+        wanted, found = ("p to be in (0, 1)", "got") if argument == "p" else (f"{argument} > 0.0", "found")
+        raise InvalidRequestError(f"{name} expects {wanted}, but {found} {argument}={value}", op=name, got=str(value))
 
 
 def _uniform(input: Tensor, generator: Generator | None) -> Tensor:

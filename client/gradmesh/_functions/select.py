@@ -192,6 +192,12 @@ def masked_fill(input: Tensor, mask: Tensor, value: Operand) -> Tensor:
     """
     if isinstance(value, _tensor.Tensor):
         return one("masked_fill", input, mask, value, scalar=False)
+    if isinstance(value, complex) and not dtypes.is_complex(spec(input).dtype):
+        raise DTypeError(
+            f"value cannot be converted to type {dtypes.spelling(spec(input).dtype)} without overflow",
+            op="masked_fill",
+            got=str(value),
+        )
     return one("masked_fill", input, mask, scalar(value, spec(input).dtype))
 
 

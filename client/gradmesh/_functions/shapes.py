@@ -176,7 +176,7 @@ def _split_along(name: str, least: int, dim: int) -> Callable[[Tensor, int | Seq
         rank = spec(input).ndim
         if rank < least:
             raise ShapeError(
-                f"torch.{name} requires a tensor with at least {least} dimension{'s' * (least > 1)}, but got a tensor "
+                f"torch.{name} requires a tensor with at least {least} dimension, but got a tensor "
                 f"with {rank} dimensions!",
                 op=name,
                 expected=f"at least {least} dims",

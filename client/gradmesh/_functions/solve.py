@@ -194,6 +194,8 @@ def linalg_lstsq(
         raise AttributeTypeError(
             f"torch.linalg.lstsq: parameter `driver` should be one of {_DRIVERS}", expected=str(_DRIVERS), got=name
         )
+    if A.ndim < 2:
+        raise ShapeError("torch.linalg.lstsq: input must have at least 2 dimensions.", got=str(list(A.shape)))
     m, n = A.shape[-2:]
     real = dtypes.real_of(spec(A).dtype)
     bound = scalar(_eps(A) * max(m, n) if rcond is None else rcond, real)

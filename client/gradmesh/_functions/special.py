@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gradmesh import _tensor
-from gradmesh._functions._common import Operand, lift, one
+from gradmesh._functions._common import Operand, lift, one, one_is_tensor
 from gradmesh._modes import is_grad_enabled
 from gradmesh_engine.errors import NotDifferentiableError
 
@@ -247,6 +247,7 @@ def xlog1py(input: Operand, other: Operand) -> Tensor:
 
     Example: `gm.special.xlog1py(gm.zeros(1), gm.ones(1))` is `tensor([0.])`.
     """
+    one_is_tensor("xlog1py", input, other)
     return one("xlog1py", *lift(input, other))
 
 
@@ -256,6 +257,7 @@ def zeta(input: Operand, other: Operand) -> Tensor:
     Example: `gm.special.zeta(gm.tensor([2.]), 1)` is `tensor([1.6449])`.
     """
     _only_by_other("zeta", input)
+    one_is_tensor("zeta", input, other)
     return one("zeta", *lift(input, other))
 
 
@@ -264,6 +266,7 @@ def chebyshev_polynomial_t(input: Operand, n: Operand) -> Tensor:
 
     Example: `gm.special.chebyshev_polynomial_t(gm.ones(1), 2)` is `tensor([1.])`.
     """
+    one_is_tensor("chebyshev_polynomial_t", input, n)
     return one("chebyshev_polynomial_t", *lift(input, n))
 
 
@@ -272,6 +275,7 @@ def chebyshev_polynomial_u(input: Operand, n: Operand) -> Tensor:
 
     Example: `gm.special.chebyshev_polynomial_u(gm.ones(1), 2)` is `tensor([3.])`.
     """
+    one_is_tensor("chebyshev_polynomial_u", input, n)
     return one("chebyshev_polynomial_u", *lift(input, n))
 
 
@@ -280,6 +284,7 @@ def chebyshev_polynomial_v(input: Operand, n: Operand) -> Tensor:
 
     Example: `gm.special.chebyshev_polynomial_v(gm.ones(1), 2)` is `tensor([1.])`.
     """
+    one_is_tensor("chebyshev_polynomial_v", input, n)
     return one("chebyshev_polynomial_v", *lift(input, n))
 
 
@@ -288,6 +293,7 @@ def chebyshev_polynomial_w(input: Operand, n: Operand) -> Tensor:
 
     Example: `gm.special.chebyshev_polynomial_w(gm.ones(1), 2)` is `tensor([5.])`.
     """
+    one_is_tensor("chebyshev_polynomial_w", input, n)
     return one("chebyshev_polynomial_w", *lift(input, n))
 
 
@@ -296,6 +302,7 @@ def shifted_chebyshev_polynomial_t(input: Operand, n: Operand) -> Tensor:
 
     Example: `gm.special.shifted_chebyshev_polynomial_t(gm.ones(1), 2)` is `tensor([1.])`.
     """
+    one_is_tensor("shifted_chebyshev_polynomial_t", input, n)
     return one("shifted_chebyshev_polynomial_t", *lift(input, n))
 
 
@@ -304,6 +311,7 @@ def shifted_chebyshev_polynomial_u(input: Operand, n: Operand) -> Tensor:
 
     Example: `gm.special.shifted_chebyshev_polynomial_u(gm.ones(1), 2)` is `tensor([3.])`.
     """
+    one_is_tensor("shifted_chebyshev_polynomial_u", input, n)
     return one("shifted_chebyshev_polynomial_u", *lift(input, n))
 
 
@@ -312,6 +320,7 @@ def shifted_chebyshev_polynomial_v(input: Operand, n: Operand) -> Tensor:
 
     Example: `gm.special.shifted_chebyshev_polynomial_v(gm.ones(1), 2)` is `tensor([1.])`.
     """
+    one_is_tensor("shifted_chebyshev_polynomial_v", input, n)
     return one("shifted_chebyshev_polynomial_v", *lift(input, n))
 
 
@@ -320,6 +329,7 @@ def shifted_chebyshev_polynomial_w(input: Operand, n: Operand) -> Tensor:
 
     Example: `gm.special.shifted_chebyshev_polynomial_w(gm.ones(1), 2)` is `tensor([5.])`.
     """
+    one_is_tensor("shifted_chebyshev_polynomial_w", input, n)
     return one("shifted_chebyshev_polynomial_w", *lift(input, n))
 
 
@@ -328,6 +338,7 @@ def hermite_polynomial_h(input: Operand, n: Operand) -> Tensor:
 
     Example: `gm.special.hermite_polynomial_h(gm.ones(1), 2)` is `tensor([2.])`.
     """
+    one_is_tensor("hermite_polynomial_h", input, n)
     return one("hermite_polynomial_h", *lift(input, n))
 
 
@@ -336,6 +347,7 @@ def hermite_polynomial_he(input: Operand, n: Operand) -> Tensor:
 
     Example: `gm.special.hermite_polynomial_he(gm.ones(1), 2)` is `tensor([0.])`.
     """
+    one_is_tensor("hermite_polynomial_he", input, n)
     return one("hermite_polynomial_he", *lift(input, n))
 
 
@@ -344,6 +356,7 @@ def laguerre_polynomial_l(input: Operand, n: Operand) -> Tensor:
 
     Example: `gm.special.laguerre_polynomial_l(gm.ones(1), 2)` is `tensor([-0.5000])`.
     """
+    one_is_tensor("laguerre_polynomial_l", input, n)
     return one("laguerre_polynomial_l", *lift(input, n))
 
 
@@ -352,4 +365,5 @@ def legendre_polynomial_p(input: Operand, n: Operand) -> Tensor:
 
     Example: `gm.special.legendre_polynomial_p(gm.ones(1), 2)` is `tensor([1.])`.
     """
+    one_is_tensor("legendre_polynomial_p", input, n)
     return one("legendre_polynomial_p", *lift(input, n))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
 from gradmesh._functions import reduce
 from gradmesh._functions._common import ints, many, one
-from gradmesh_engine.errors import AttributeTypeError
+from gradmesh_engine.errors import AttributeTypeError, ShapeError
 
 if TYPE_CHECKING:
     from gradmesh._tensor import Tensor
@@ -379,6 +379,11 @@ def avg_pool3d(
 def wanted_sizes(rank: int, input: Tensor, output_size: int | Sequence[int | None]) -> tuple[int, ...]:
     """The output size of an adaptive pooling: one number for all dims, or one each, None for the operand's."""
     wanted = (output_size,) * rank if isinstance(output_size, int) else tuple(output_size)
+    if len(wanted) != rank:
+        what = "'output_size' should contain one int" if rank == 1 else f"output_size must be {rank}"
+        raise ShapeError(f"adaptive pooling: {what}", expected=f"{rank} sizes", got=str(list(wanted)))
+    if rank > 1 and input.ndim <= rank:
+        raise ShapeError(f"Input dimension should be at least {rank + 1}", got=str(list(input.shape)))
     return tuple([have if size is None else size for have, size in zip(input.shape[-rank:], wanted, strict=True)])
 
 

@@ -44,7 +44,7 @@ def _checked(name: str, samples: int, dtype: _dtype.DTypeLike | None) -> np.dtyp
     wanted = wanted_dtype(dtype)
     if wanted not in (dtypes.float32, dtypes.float64):
         raise DTypeError(
-            f"{name} expects float32 or float64 dtypes, got: {wanted.name}",
+            f"{name} expects float32 or float64 dtypes, got: torch.{wanted.name}",
             op=name,
             expected="float32 or float64",
             got=wanted.name,

@@ -19,6 +19,7 @@ from gradmesh_engine.ops import indexing as _indexing  # noqa: F401
 from gradmesh_engine.ops import joining as _joining  # noqa: F401
 from gradmesh_engine.ops import lapack as _lapack  # noqa: F401
 from gradmesh_engine.ops import layout as _layout  # noqa: F401
+from gradmesh_engine.ops import limits as _limits  # noqa: F401
 from gradmesh_engine.ops import linalg as _linalg  # noqa: F401
 from gradmesh_engine.ops import losses as _losses  # noqa: F401
 from gradmesh_engine.ops import margins as _margins  # noqa: F401

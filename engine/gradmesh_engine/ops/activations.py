@@ -60,7 +60,7 @@ def _activation(name: str, body: Callable[..., V], doc: str, **changes: Any) -> 
     def checked(x: V, **attrs: Any) -> V:
         if not dtypes.is_differentiable(x.dtype):
             raise DTypeError(
-                f'"{name}" not implemented for {x.dtype.name!r}',
+                dtypes.refusal(name, x.dtype),
                 expected="a floating dtype",
                 got=x.dtype.name,
                 remedy="cast the operand to a float",
@@ -475,7 +475,7 @@ def _softmax_like(name: str, finish: Callable[[V, V, int], V], pull: Callable[[V
             x = convert(x, dtype=dtype)
         if not dtypes.is_floating(x.dtype):
             raise DTypeError(
-                f'"{name}" not implemented for {x.dtype.name!r}',
+                dtypes.refusal(name, x.dtype),
                 expected="a floating dtype",
                 got=x.dtype.name,
                 remedy="pass dtype, or cast the operand",

@@ -110,9 +110,7 @@ searchsorted = declare(
 
 def _need_float(name: str, x: V) -> None:
     if not dtypes.is_floating(x.dtype):
-        raise DTypeError(
-            f'"{name}" not implemented for {x.dtype.name!r}', expected="a floating point dtype", got=x.dtype.name
-        )
+        raise DTypeError(dtypes.refusal(name, x.dtype), expected="a floating point dtype", got=x.dtype.name)
 
 
 def _span(x: V, margin: float) -> tuple[V, V]:
@@ -232,7 +230,9 @@ def _histogramdd(
     if count != dims:
         raise ShapeError(
             f"torch.histogramdd: expected {dims} sequences of bin edges for a {dims}-dimensional histogram but got "
-            f"{count}",
+            f"{count}"
+            if edges
+            else "histogramdd: The size of bins must be equal to the innermost dimension of the input.",
             expected=str(dims),
             got=str(count),
         )

@@ -252,7 +252,7 @@ _declare("ldexp", "LdexpBackward0", "x * 2^other", _ldexp, arity=2)
 def _logaddexp2(a: V, b: V) -> V:
     common = meet((a.spec, b.spec))
     if not dtypes.is_floating(common):
-        raise DTypeError(f'"logaddexp2" not implemented for {common.name!r}', expected="a float", got=common.name)
+        raise DTypeError(dtypes.refusal("logaddexp2", common), expected="a float", got=common.name)
     result: V = logaddexp(a * _LN2, b * _LN2) * (1 / _LN2)
     return result
 
@@ -300,7 +300,7 @@ def _scan_vjp(g: V, y: V, x: V, dim: int) -> tuple[V]:
 def _scan_spec(specs: Specs, dim: int) -> TensorSpec:
     (x,) = specs
     if dtypes.category(x.dtype) < FLOAT:
-        raise DTypeError(f'"logcumsumexp_out_cpu" not implemented for {x.dtype.name!r}', expected="a float")
+        raise DTypeError(dtypes.refusal("logcumsumexp_out_cpu", x.dtype), expected="a float")
     if not 0 <= dim < x.ndim:
         raise AxisError(f"scan_logaddexp: no dim {dim} in {x}", expected=f"0 to {x.ndim - 1}", got=str(dim))
     return x

@@ -92,7 +92,12 @@ def _geometry(images: int, channels: int, sizes: Ints, w: Ints, attrs: Any, grou
     low, high = attrs["low"], attrs["high"]
     for name in ("stride", "dilation"):
         if any(n < 1 for n in attrs[name]):
-            raise ShapeError(f"non-positive {name} is not supported", expected="at least 1", got=str(list(attrs[name])))
+            what = (
+                "dilation should be greater than zero"
+                if name == "dilation"
+                else f"non-positive {name} is not supported"
+            )
+            raise ShapeError(what, expected="at least 1", got=str(list(attrs[name])))
     if any(len(n) != len(sizes) for n in (windows.kernel, windows.stride, windows.dilation, low, high)):
         raise ShapeError(f"a weight of {len(w)} dims does not slide over {len(sizes)} spatial dims")
     windows.check_count()
@@ -101,6 +106,13 @@ def _geometry(images: int, channels: int, sizes: Ints, w: Ints, attrs: Any, grou
     groups = int(attrs["groups"]) if groups is None else groups
     if groups < 1:
         raise ShapeError(f"non-positive groups is not supported: {groups}", expected="at least 1")
+    if 0 < w[0] < groups:
+        raise ShapeError(
+            f"Given groups={groups}, expected weight to be at least {groups} at dimension 0, but got weight of size "
+            f"{list(w)} instead",
+            expected=f"at least {groups}",
+            got=str(w[0]),
+        )
     if channels != w[1] * groups:
         raise ShapeError(
             f"Given groups={groups}, weight of size {list(w)}, expected input{[images, channels, *sizes]} to have "

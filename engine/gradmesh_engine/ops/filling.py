@@ -12,6 +12,7 @@ from gradmesh_engine.ops.base import Attr, lookup
 from gradmesh_engine.ops.creation import full, iota
 from gradmesh_engine.ops.indexing import check_index
 from gradmesh_engine.ops.layout import Ints
+from gradmesh_engine.ops.limits import within
 from gradmesh_engine.ops.shaping import composite, unsqueezed
 
 _SHAPE = {"shape": Attr("ints"), "dtype": Attr("dtype", dtypes.DEFAULT.name)}
@@ -90,6 +91,9 @@ def _one_hot(index: V, *, num_classes: int) -> Any:
         raise ShapeError(
             "num_classes should be positive", expected="at least 1", got=str(num_classes), remedy="give num_classes"
         )
+    index = within(index, least=0.0, most=math.inf, message="Class values must be non-negative.")
+    last = float(num_classes - 1)
+    index = within(index, least=-math.inf, most=last, message="Class values must be smaller than num_classes.")
     classes = iota.on(index.emitter, shape=(num_classes,), dim=0, dtype=index.dtype.name)
     return lookup("convert")(lookup("eq")(unsqueezed(index, -1), classes), dtype=dtypes.int64.name)
 

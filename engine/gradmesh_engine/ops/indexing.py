@@ -304,14 +304,16 @@ def check_along(name: str, x: TensorSpec, index: TensorSpec, dim: int) -> None:
         raise AxisError(f"{name}: no dim {dim} in {x}", expected=f"0 to {max(x.ndim, 1) - 1}", got=str(dim))
     check_index(name, index)
     if index.ndim != x.ndim:
+        other = "self" if "scatter" in name else "input"
         raise ShapeError(
-            f"Index tensor must have the same number of dimensions as input tensor: {index.ndim} and {x.ndim}",
+            f"Index tensor must have the same number of dimensions as {other} tensor",
             expected=f"{x.ndim} dims",
             got=str(list(index.shape)),
         )
-    if any(d != dim and size > x.shape[d] for d, size in enumerate(index.shape)):
+    wide = next((d for d, size in enumerate(index.shape) if d != dim and size > x.shape[d]), None)
+    if wide is not None:
         raise ShapeError(
-            f"Size does not match at dimension {dim} expected index {list(index.shape)} to be no larger than self "
+            f"Size does not match at dimension {wide} expected index {list(index.shape)} to be no larger than self "
             f"{list(x.shape)} apart from dimension {dim}",
             expected=f"at most {list(x.shape)} apart from dimension {dim}",
             got=str(list(index.shape)),

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from gradmesh_engine import dtypes
 from gradmesh_engine.builder import V
 from gradmesh_engine.errors import AxisError, ShapeError
 from gradmesh_engine.graph import AttrValue, TensorSpec
@@ -61,8 +62,8 @@ def _expand_spec(specs: Specs, *, shape: Ints) -> TensorSpec:
     lead = len(shape) - x.ndim
     if lead < 0:
         raise ShapeError(
-            f"expand({x}, size={list(shape)}): the number of sizes provided ({len(shape)}) must be greater or equal "
-            f"to the number of dimensions in the tensor ({x.ndim})",
+            f"expand(torch.{dtypes.title(x.dtype)}Tensor{{{list(x.shape)}}}, size={list(shape)}): the number of sizes "
+            f"provided ({len(shape)}) must be greater or equal to the number of dimensions in the tensor ({x.ndim})",
             expected=f"at least {x.ndim} sizes",
             got=str(list(shape)),
         )
@@ -234,8 +235,8 @@ def _permute_spec(specs: Specs, *, dims: Ints) -> TensorSpec:
     (x,) = specs
     if len(dims) != x.ndim:
         raise ShapeError(
-            "permute: number of dimensions in the tensor input does not match the length of the desired ordering of "
-            f"dimensions i.e. input.dim() = {x.ndim} is not equal to len(dims) = {len(dims)}",
+            "permute(sparse_coo): number of dimensions in the tensor input does not match the length of the desired "
+            f"ordering of dimensions i.e. input.dim() = {x.ndim} is not equal to len(dims) = {len(dims)}",
             expected=f"{x.ndim} dims",
             got=str(list(dims)),
         )

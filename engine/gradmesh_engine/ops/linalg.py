@@ -12,6 +12,14 @@ from gradmesh_engine.errors import AttributeTypeError, AxisError, DTypeError, Sh
 from gradmesh_engine.graph import AttrValue
 from gradmesh_engine.ops.base import Attr, Composite, Specs, declare, lookup
 from gradmesh_engine.ops.contract import contract
+from gradmesh_engine.ops.factors import (
+    fit_any,
+    fit_batches,
+    fit_matrices,
+    fit_matrix_and_vector,
+    fit_vectors,
+    whole,
+)
 from gradmesh_engine.ops.layout import normal_dims
 from gradmesh_engine.ops.pointwise import convert
 from gradmesh_engine.ops.reduce import reduce_sum
@@ -30,13 +38,14 @@ def product(name: str, a: V, b: V, spec: str) -> V:
     """
     if a.dtype != b.dtype:
         raise DTypeError(
-            f"{name}: expected both operands to have the same dtype, but got: {a.dtype.name} != {b.dtype.name}",
+            f"expected m1 and m2 to have the same dtype, but got: {dtypes.spelling(a.dtype)} != "
+            f"{dtypes.spelling(b.dtype)}",
             expected=a.dtype.name,
             got=b.dtype.name,
             remedy="cast one operand",
         )
     if a.dtype == dtypes.bool_:
-        raise DTypeError(f"\"{name}\" not implemented for 'bool'", got="bool", remedy="cast the operands")
+        raise DTypeError(dtypes.refusal(name, dtypes.bool_), got="bool", remedy="cast the operands")
     if not dtypes.is_half(a.dtype):
         result: V = contract(a, b, spec=spec)
         return result
@@ -87,7 +96,7 @@ def _matmul(a: V, b: V, turned: bool | None) -> V:
             got=f"{list(a.shape)} and {list(b.shape)}",
         )
     _some_dims("matmul", a, b)
-    _inner("matmul", a, b, -1, -2 if b.ndim > 1 else 0)
+    fit_any(a, b)
     rows = "X" if a.ndim > 1 else ""
     columns = "Z" if b.ndim > 1 else ""
     a, b, left, right, batch = _batched(a, b, a.shape[:-2], b.shape[:-2])
@@ -144,28 +153,32 @@ matmul = declare(
 )
 
 
-def _fixed(name: str, ranks: tuple[int, int], spec: str, title: str, doc: str) -> None:
-    left, right = spec.split("->")[0].split(",")
-    label = next(x for x in left if x in right and x not in spec.split("->")[1])
-
+def _fixed(name: str, fit: Callable[[V, V], None], spec: str, title: str, doc: str) -> None:
     def body(a: V, b: V) -> V:
-        _rank(name, a, ranks[0], "the first operand")
-        _rank(name, b, ranks[1], "the second operand")
-        _inner(name, a, b, left.index(label), right.index(label))
+        fit(a, b)
         return product(name, a, b, spec)
 
     declare(Composite(name=name, arity=2, grad_name=f"{title}Backward0", doc=doc, body=body))
 
 
-_fixed("dot", (1, 1), "k,k->", "Dot", "The product of two vectors, a number.")
-_fixed("mv", (2, 1), "mk,k->m", "Mv", "A matrix times a vector.")
-_fixed("mm", (2, 2), "mk,kn->mn", "Mm", "A matrix times a matrix.")
-_fixed("bmm", (3, 3), "bmk,bkn->bmn", "Bmm", "A batch of matrices times a batch of matrices.")
+_fixed("dot", fit_vectors, "k,k->", "Dot", "The product of two vectors, a number.")
+_fixed("mv", lambda a, b: fit_matrix_and_vector(a.shape, b.shape), "mk,k->m", "Mv", "A matrix times a vector.")
+_fixed("mm", lambda a, b: fit_matrices(a.shape, b.shape), "mk,kn->mn", "Mm", "A matrix times a matrix.")
+_fixed(
+    "bmm",
+    lambda a, b: fit_batches(a.shape, b.shape),
+    "bmk,bkn->bmn",
+    "Bmm",
+    "A batch of matrices times a batch of matrices.",
+)
 
 
 def _outer(a: V, b: V) -> V:
-    _rank("outer", a, 1, "the first operand")
-    _rank("outer", b, 1, "the second operand")
+    for v, role in ((a, "self"), (b, "vec2")):
+        if v.ndim != 1:
+            raise ShapeError(
+                f"outer: Expected 1-D argument {role}, but got {v.ndim}-D", expected="1 dim", got=str(list(v.shape))
+            )
     column: V = lookup("reshape")(a, shape=(a.shape[0], 1))
     return column * b
 
@@ -190,13 +203,15 @@ def _scaled(name: str, v: V, factor: Any) -> V:
         return v
     if dtypes.category(v.dtype) <= dtypes.INT and not isinstance(factor, int):
         # As in PyTorch, a number becomes one of the dtype it multiplies.
-        return _scaled(name, v, int(factor))
+        return _scaled(name, v, whole(factor, v.dtype))
     scaled: V = v * factor
     return scaled
 
 
 def _added(name: str) -> Callable[..., V]:
     def body(term: V, a: V, b: V, beta: Any, alpha: Any) -> V:
+        if name == "addmm":
+            fit_matrices(a.shape, b.shape, ("mat1", "mat2"))
         y = _scaled(name, lookup("mm" if name == "addmm" else "bmm")(a, b), alpha)
         if beta == 0:
             # As in BLAS, the term does not count then, even where it is NaN.
@@ -341,13 +356,20 @@ def _einsum_labels(equation: str, ranks: Sequence[int]) -> tuple[list[str], str]
     operands, arrow, out = text.partition("->")
     terms = operands.split(",")
     for term in (*terms, out):
-        if any(x not in _LETTERS for x in term.replace("...", "", 1)):
+        wrong = next((x for x in term.replace("...", "", 1) if x not in _LETTERS), None)
+        if wrong is not None:
             raise AttributeTypeError(
-                "einsum(): invalid equation", expected="letters, commas, '...' and '->'", got=equation
+                f"einsum(): invalid subscript given at index {equation.index(wrong)} in the equation string, "
+                "subscripts must be in [a-zA-Z]",
+                expected="letters, commas, '...' and '->'",
+                got=equation,
             )
     if len(terms) != len(ranks):
         raise AttributeTypeError(
-            "einsum(): the equation names another number of operands", expected=str(len(terms)), got=str(len(ranks))
+            f"einsum(): {'fewer' if len(ranks) < len(terms) else 'more'} operands were provided than specified in the "
+            "equation",
+            expected=str(len(terms)),
+            got=str(len(ranks)),
         )
     free = [x for x in _LETTERS if x not in text]
     widest = 0
@@ -373,8 +395,15 @@ def _einsum_labels(equation: str, ranks: Sequence[int]) -> tuple[list[str], str]
         result = out.replace("...", dots)
     else:
         result = out.replace("...", dots)
-    if len(set(result)) != len(result) or set(result) - set("".join(spelled)):
-        raise AttributeTypeError("einsum(): a label of the result repeats or is in no operand", got=equation)
+    for x in result:
+        if result.count(x) > 1:
+            raise AttributeTypeError(
+                f"einsum(): output subscript {x} appears more than once in the output", got=equation
+            )
+        if not any(x in term for term in spelled):
+            raise AttributeTypeError(
+                f"einsum(): output subscript {x} does not appear in the equation for any input operand", got=equation
+            )
     return spelled, result
 
 
@@ -403,12 +432,16 @@ def _summed(x: V, labels: str, keep: str) -> tuple[V, str]:
 def _einsum(*operands: V, equation: str) -> V:
     terms, out = _einsum_labels(equation, [v.ndim for v in operands])
     sizes: dict[str, int] = {}
-    for v, labels in zip(operands, terms, strict=True):
-        for label, size in zip(labels, v.shape, strict=True):
+    for position, (v, labels) in enumerate(zip(operands, terms, strict=True)):
+        for at, (label, size) in enumerate(zip(labels, v.shape, strict=True)):
             if sizes.setdefault(label, size) != size:
                 if 1 not in (size, sizes[label]):
                     raise ShapeError(
-                        f"einsum(): operands do not broadcast: label {label!r} has sizes {sizes[label]} and {size}",
+                        f"einsum(): subscript {label} is repeated for operand {position} but the sizes don't match, "
+                        f"{size} != {sizes[label]}"
+                        if label in labels[:at]
+                        else f"einsum(): subscript {label} has size {size} for operand {position} which does not "
+                        f"broadcast with previously seen size {sizes[label]}",
                         expected=equation,
                         got=" and ".join(str(list(x.shape)) for x in operands),
                     )

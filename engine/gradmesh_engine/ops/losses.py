@@ -11,6 +11,7 @@ from gradmesh_engine.errors import ArityError, AttributeTypeError, DTypeError, S
 from gradmesh_engine.graph import AttrValue
 from gradmesh_engine.ops.activations import hardtanh
 from gradmesh_engine.ops.base import Attr, Composite, Specs, declare, lookup
+from gradmesh_engine.ops.limits import within
 from gradmesh_engine.ops.numeric import square
 from gradmesh_engine.ops.pointwise import broadcast_shapes, convert, keep, maximum, meet, ne, where
 from gradmesh_engine.ops.reduce import reduce_sum
@@ -155,7 +156,15 @@ def _bce_terms(p: V, t: V) -> V:
 
 
 def _bce(p: V, t: V, weight: V | None = None, reduction: str = "mean") -> V:
-    _same_shapes(p, t)
+    if p.shape != t.shape:
+        raise ShapeError(
+            f"Using a target size (torch.Size({list(t.shape)})) that is different to the input size "
+            f"(torch.Size({list(p.shape)})) is deprecated. Please ensure they have the same size.",
+            expected=str(list(p.shape)),
+            got=str(list(t.shape)),
+            remedy="reshape the target",
+        )
+    p = within(p, least=0.0, most=1.0, message="all elements of input should be between 0 and 1")
     if weight is not None:
         _check_weights(p, weight)
     wide = _widened(p, t)
@@ -270,17 +279,26 @@ declare(
 
 def _classes(x: V, t: V) -> tuple[V, V]:
     """Operands with a batch dim: (N, C, …) and (N, …). Raises ShapeError, DTypeError."""
-    if t.dtype not in (dtypes.int64, dtypes.uint8, dtypes.int32):
+    if t.dtype not in (dtypes.int64, dtypes.uint8):
         raise DTypeError(
-            f"expected scalar type Long but found {t.dtype.name}", expected="int64", got=t.dtype.name, remedy="cast it"
+            f"expected target dtype to be Long or Byte, but got {dtypes.title(t.dtype)}",
+            expected="int64",
+            got=t.dtype.name,
+            remedy="cast it",
         )
     reshape = lookup("reshape")
     if x.ndim == 1 and t.ndim == 0:
         x, t = reshape(x, shape=(1, *x.shape)), reshape(t, shape=(1,))
     if x.ndim < 2 or t.shape != (x.shape[0], *x.shape[2:]):
+        wanted = [x.shape[0], *x.shape[2:]] if x.ndim else []
+        if x.ndim == 2 and t.ndim > 1:
+            what = "0D or 1D target tensor expected, multi-target not supported"
+        elif x.ndim > 1 and t.ndim and t.shape[0] != x.shape[0]:
+            what = f"Expected input batch_size ({x.shape[0]}) to match target batch_size ({t.shape[0]})."
+        else:
+            what = f"Expected target size {wanted}, got {list(t.shape)}"
         raise ShapeError(
-            f"Expected target of the input's shape without its classes, but input is {list(x.shape)} and "
-            f"target {list(t.shape)}",
+            what,
             expected="(N, C, …) and (N, …)",
             got=f"{list(x.shape)} and {list(t.shape)}",
         )

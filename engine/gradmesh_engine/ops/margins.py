@@ -22,7 +22,7 @@ from gradmesh_engine.ops.statistics import norm, widened
 def _soft_margin(x: V, t: V, *, reduction: str) -> V:
     dtype = meet((x.spec, t.spec))
     if not dtypes.is_floating(x.dtype):
-        raise DTypeError(f'"soft_margin_loss" not implemented for {x.dtype.name!r}', got=x.dtype.name)
+        raise DTypeError(dtypes.refusal("soft_margin_loss", x.dtype), got=x.dtype.name)
     terms = log1pexp(-(widened(x) * convert(t, dtype=widened(x).dtype.name)))
     result: V = convert(reduced(terms, reduction), dtype=dtype.name)
     return result
@@ -42,12 +42,6 @@ composite(
 
 def _scores(name: str, x: V, t: V) -> V:
     """The scores as (N, C). Raises ShapeError, DTypeError."""
-    if not dtypes.is_floating(x.dtype) or t.dtype != dtypes.int64:
-        raise DTypeError(
-            f"{name}: expected scores of a floating dtype and int64 targets, got {x.dtype.name} and {t.dtype.name}",
-            expected="a float and int64",
-            got=f"{x.dtype.name} and {t.dtype.name}",
-        )
     if x.ndim > 2 or not (x.shape or (1,))[-1]:
         raise ShapeError(
             f"Expected non-empty vector or matrix with optional 0-dim batch size, but got: {list(x.shape)}",
@@ -57,6 +51,16 @@ def _scores(name: str, x: V, t: V) -> V:
     return x if x.ndim == 2 else reshaped(x, 1, x.spec.size)
 
 
+def _check_dtypes(name: str, x: V, t: V) -> None:
+    """Raises DTypeError."""
+    if not dtypes.is_floating(x.dtype):
+        raise DTypeError(dtypes.refusal(name, x.dtype), expected="a float", got=x.dtype.name)
+    if t.dtype != dtypes.int64:
+        raise DTypeError(
+            f"expected scalar type Long but found {dtypes.title(t.dtype)}", expected="int64", got=t.dtype.name
+        )
+
+
 def _multi_margin(x: V, t: V, weight: V | None = None, *, p: int, margin: float, reduction: str) -> V:
     if p not in (1, 2):
         raise AttributeTypeError("only p == 1 and p == 2 supported", expected="1 or 2", got=str(p))
@@ -64,16 +68,20 @@ def _multi_margin(x: V, t: V, weight: V | None = None, *, p: int, margin: float,
     count, classes = scores.shape
     if t.ndim > 1 or t.spec.size != count:
         raise ShapeError(
-            f"inconsistent target size, expected {count} but got {list(t.shape)}",
+            f"multi_margin_loss: The size of target tensor should be 1-D with size equal to the batch size. Expected "
+            f"target size [{count}] but got {list(t.shape)}; target tensor should be 1-D with size equal to it",
             expected=f"[{count}]",
             got=str(list(t.shape)),
         )
+    if weight is not None and weight.ndim != 1:
+        raise ShapeError("weight must be one-dimensional", expected=f"[{classes}]", got=str(list(weight.shape)))
     if weight is not None and weight.spec.size != classes:
         raise ShapeError(
             f"inconsistent weight size, expected {classes} but got {list(weight.shape)}",
             expected=f"[{classes}]",
             got=str(list(weight.shape)),
         )
+    _check_dtypes("multi_margin_loss", x, t)
     wide = widened(scores)
     at = reshaped(t, count, 1)
     short = wide - gather(wide, at, dim=1) + margin
@@ -108,6 +116,7 @@ def _multilabel_margin(x: V, t: V, *, reduction: str) -> V:
             expected=str(list(x.shape)),
             got=str(list(t.shape)),
         )
+    _check_dtypes("multilabel_margin_loss", x, t)
     count, classes = scores.shape
     wide, labels = widened(scores), reshaped(t, count, classes)
     zero = constant(labels, 0)

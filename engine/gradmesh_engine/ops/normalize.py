@@ -63,7 +63,8 @@ def _check_affine(name: str, shape: tuple[int, ...], *operands: V | None) -> Non
     for role, v in zip(("weight", "bias"), operands, strict=False):
         if v is not None and v.shape != shape:
             raise ShapeError(
-                f"Expected {role} to be of shape {list(shape)}, but got {role} of shape {list(v.shape)}",
+                f"Expected {role} to be of same shape as normalized_shape, but got {role} of shape {list(v.shape)} and "
+                f"normalized_shape = {list(shape)}",
                 op=name,
                 expected=str(list(shape)),
                 got=str(list(v.shape)),
@@ -85,7 +86,13 @@ def _pull(g: V, normal: _Normal, dims: tuple[int, ...]) -> V:
 def _last_dims(name: str, x: V, normalized_shape: Sequence[int]) -> tuple[int, ...]:
     _need_float(name, x, complex_too=name == "rms_norm")
     shape = tuple(normalized_shape)
-    if not shape or x.shape[x.ndim - len(shape) :] != shape or len(shape) > x.ndim:
+    if not shape:
+        raise ShapeError(
+            "Expected normalized_shape to be at least 1-dimensional, i.e., containing at least one element, but got "
+            "normalized_shape = []",
+            expected="at least one size",
+        )
+    if x.shape[x.ndim - len(shape) :] != shape or len(shape) > x.ndim:
         sizes = ", ".join(map(str, shape))
         raise ShapeError(
             f"Given normalized_shape=[{sizes}], expected input with shape [*, {sizes}], "
@@ -165,7 +172,11 @@ declare(
 
 def _group_norm(x: V, weight: V | None = None, bias: V | None = None, *, num_groups: int, eps: float) -> V:
     _need_float("group_norm", x)
-    if x.ndim < 2 or num_groups < 1 or x.shape[1] % num_groups:
+    if x.ndim < 2:
+        raise ShapeError(
+            f"Expected at least 2 dimensions for input tensor but received {x.ndim}", got=str(list(x.shape))
+        )
+    if num_groups < 1 or x.shape[1] % num_groups:
         raise ShapeError(
             "Expected number of channels in input to be divisible by num_groups, "
             f"but got input of shape {list(x.shape)} and num_groups={num_groups}",

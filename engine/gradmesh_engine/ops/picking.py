@@ -31,7 +31,7 @@ def _check(name: str, x: V, rank: int) -> None:
             got=str(list(x.shape)),
         )
     if not dtypes.is_floating(x.dtype):
-        raise DTypeError(f'"{name}" not implemented for {x.dtype.name!r}', got=x.dtype.name, remedy="cast it")
+        raise DTypeError(dtypes.refusal(name, x.dtype), got=x.dtype.name, remedy="cast it")
 
 
 def counting(like: V, count: int, start: int = 0, step: int = 1) -> V:
@@ -86,7 +86,12 @@ def _adaptive_max_pool(rank: int, indices: bool) -> Callable[..., Any]:
         _check(name, x, rank)
         counts = per_dim("output_size", output_size, rank)
         if min(counts) < 1:
-            raise ShapeError(f"{name}(): output sizes must be positive", got=str(list(counts)))
+            raise ShapeError(
+                f"Trying to create tensor with negative dimension {min(counts)}: {list(counts)}"
+                if min(counts) < 0
+                else f"{name}(): output sizes must be positive",
+                got=str(list(counts)),
+            )
         sizes = x.shape[-rank:]
         if all(n % c == 0 for n, c in zip(sizes, counts, strict=True)):
             kernel = tuple(n // c for n, c in zip(sizes, counts, strict=True))

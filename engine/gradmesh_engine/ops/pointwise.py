@@ -201,9 +201,14 @@ def pointwise(
     def spec(specs: Specs, **given: AttrValue) -> TensorSpec:
         common = meet(specs)
         if not allowed(common):
-            raise DTypeError(
-                f'"{name}" not implemented for {common.name!r}', op=name, got=common.name, remedy="cast the operand"
-            )
+            if common == dtypes.bool_ and name == "neg":
+                raise DTypeError(
+                    "Negation, the `-` operator, on a bool tensor is not supported. If you are trying to invert a "
+                    "mask, use the `~` or `logical_not()` operator instead.",
+                    op=name,
+                    got="bool",
+                )
+            raise DTypeError(dtypes.refusal(name, common), op=name, got=common.name, remedy="cast the operand")
         if check is not None:
             check(given, common)
         return TensorSpec(broadcast_shapes([s.shape for s in specs]), result(compute(common)))

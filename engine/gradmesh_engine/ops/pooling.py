@@ -82,7 +82,10 @@ def _conv(name: str, rank: int) -> Callable[..., V]:
         x, batched = _batched(name, x, rank)
         if w.ndim != rank + 2:
             raise ShapeError(
-                f"{name} takes a weight of {rank + 2} dims, got {list(w.shape)}",
+                "weight should have at least three dimensions"
+                if w.ndim < 3
+                else f"Expected {w.ndim}-dimensional input for {w.ndim}-dimensional weight {list(w.shape)}, but got "
+                f"{x.ndim}-dimensional input of size {list(x.shape)} instead",
                 expected=f"{rank + 2} dims",
                 got=str(list(w.shape)),
             )
@@ -197,26 +200,37 @@ class _Pool:
         ceil_mode: bool,
     ) -> None:
         if x.ndim not in (rank + 1, rank + 2):
-            raise ShapeError(
-                f"{name}: non-empty {rank + 1}D or {rank + 2}D (batch mode) tensor expected for input",
-                got=str(list(x.shape)),
+            what = (
+                "Expected 2D or 3D (batch mode) tensor with optional 0 dim batch size for input, but got:"
+                f"{list(x.shape)}"
+                if rank == 1
+                else f"non-empty {rank + 1}D or {rank + 2}D (batch mode) tensor expected for input"
             )
-        if 0 in x.shape[-rank - 1 :]:
-            raise ShapeError(
-                f"Expected {rank + 1}D or {rank + 2}D (batch mode) tensor with optional 0 dim batch size for input, "
-                f"but got:{list(x.shape)}"
-            )
+            raise ShapeError(f"{name}: {what}", got=str(list(x.shape)))
         kernel = per_dim("kernel_size", kernel_size, rank)
         steps = per_dim("stride", stride, rank) if stride else kernel
         around, gaps = per_dim("padding", padding, rank), per_dim("dilation", dilation, rank)
-        if any(n < 1 for n in (*kernel, *steps, *gaps)):
-            raise ShapeError("stride should not be zero" if 0 in steps else f"{name}: sizes must be positive")
+        for what, given in (("kernel_size", kernel), ("stride", steps), ("dilation", gaps)):
+            if min(given) < 1:
+                if what == "stride" and rank > 1:
+                    raise ShapeError("stride should not be zero", got=str(list(given)))
+                raise ShapeError(f"{name}() {what} must be greater than zero, but got {min(given)}")
+        if min(around) < 0:
+            raise ShapeError(f"{name}() pad must be non-negative, but got pad: {min(around)}")
         for p, k, d in zip(around, kernel, gaps, strict=True):
             if not 0 <= p <= (d * (k - 1) + 1) // 2:
                 raise ShapeError(
                     f"pad should be at most half of effective kernel size, but got pad={p}, kernel_size={k} and "
                     f"dilation={d}"
                 )
+        if 0 in x.shape[-rank - 1 :]:
+            raise ShapeError(
+                f"{name}: Expected input's non-batch dimensions to have positive length, but input has a shape of "
+                f"{list(x.shape)}"
+                if rank == 3
+                else f"Expected {rank + 1}D or {rank + 2}D (batch mode) tensor with optional 0 dim batch size for "
+                f"input, but got:{list(x.shape)}"
+            )
         self.rank = rank
         self.sizes = x.shape[-rank:]
         self.around = around
@@ -231,6 +245,8 @@ class _Pool:
             counts.append(count)
         if min(counts) < 1:
             channels = x.shape[-rank - 1]
+            if name == "max_pool1d":
+                raise ShapeError(f"max_pool1d() Invalid computed output size: {counts[0]}")
             raise ShapeError(
                 f"Given input size: ({channels}x{'x'.join(map(str, self.sizes))}). Calculated output size: "
                 f"({channels}x{'x'.join(str(max(c, 0)) for c in counts)}). Output size is too small"
@@ -266,7 +282,7 @@ class _Pool:
 
 def _lowest(dtype: np.dtype) -> float:
     if dtypes.is_complex(dtype) or dtype == dtypes.bool_:
-        raise DTypeError(f'"max_pool" not implemented for {dtype.name!r}', got=dtype.name)
+        raise DTypeError(dtypes.refusal("max_pool", dtype), got=dtype.name)
     return int(np.iinfo(dtype).min) if dtype.kind in "iu" else float("-inf")
 
 
@@ -312,7 +328,7 @@ def _avg_pool(rank: int) -> Callable[..., V]:
         divisor_override: int | None,
     ) -> V:
         if x.dtype != dtypes.int64 and not dtypes.is_floating(x.dtype):
-            raise DTypeError(f'"{name}" not implemented for {x.dtype.name!r}', got=x.dtype.name, remedy="cast it")
+            raise DTypeError(dtypes.refusal(name, x.dtype), got=x.dtype.name, remedy="cast it")
         if divisor_override == 0:
             raise ShapeError("divisor must be not zero")
         pool = _Pool(name, rank, x, kernel_size, stride, padding, (1,), ceil_mode)
@@ -403,13 +419,18 @@ def _averaged(x: V, dim: int, count: int) -> V:
 def _adaptive_avg_pool(rank: int) -> Callable[..., V]:
     def body(x: V, *, output_size: Ints) -> V:
         counts = per_dim("output_size", output_size, rank)
+        if min(counts) < 0:
+            raise ShapeError(
+                f"adaptive_avg_pool{rank}d: elements of output_size must be greater than or equal to 0 but received "
+                f"{list(counts)}"
+            )
         if x.ndim not in (rank + 1, rank + 2) or 0 in x.shape[-rank:] or any(n < 1 for n in counts):
             raise ShapeError(
                 f"adaptive_avg_pool{rank}d(): Expected {rank + 1}D or {rank + 2}D tensor with non-zero sizes and a "
                 f"positive output size, but got {list(x.shape)} and {list(output_size)}"
             )
         if not dtypes.is_differentiable(x.dtype):
-            raise DTypeError(f'"adaptive_avg_pool{rank}d" not implemented for {x.dtype.name!r}', got=x.dtype.name)
+            raise DTypeError(dtypes.refusal(f"adaptive_avg_pool{rank}d", x.dtype), got=x.dtype.name)
         if all(n == 1 for n in counts):
             dims = tuple(range(x.ndim - rank, x.ndim))
             total = lookup("reduce_sum")(x, dims=dims)

@@ -10,6 +10,7 @@ from gradmesh_engine.builder import V, constant
 from gradmesh_engine.errors import DTypeError, ShapeError
 from gradmesh_engine.graph import AttrValue
 from gradmesh_engine.ops.base import Attr, Composite, Specs, declare, lookup
+from gradmesh_engine.ops.factors import fit_batches, fit_matrix_and_vector, fit_vectors, whole
 from gradmesh_engine.ops.layout import expand, normal_dim, reshape
 from gradmesh_engine.ops.linalg import product
 from gradmesh_engine.ops.numeric import absolute, sign
@@ -21,27 +22,12 @@ from gradmesh_engine.ops.shaping import unsqueezed
 # --- with a term added ----------------------------------------------------------------------------
 
 
-def _check_ranks(name: str, a: V, b: V, ranks: tuple[int, int], common: tuple[int, int]) -> None:
-    if (a.ndim, b.ndim) != ranks:
-        raise ShapeError(
-            f"{name}: expected operands of {ranks[0]} and {ranks[1]} dims, but got {a.ndim} and {b.ndim}",
-            expected=f"{ranks[0]} and {ranks[1]} dims",
-            got=f"{list(a.shape)} and {list(b.shape)}",
-        )
-    if common != (0, 0) and a.shape[common[0]] != b.shape[common[1]]:
-        raise ShapeError(
-            f"{name}: size mismatch, got {list(a.shape)} and {list(b.shape)}",
-            expected=f"a dim of size {a.shape[common[0]]}",
-            got=str(b.shape[common[1]]),
-        )
-
-
 def _scaled(name: str, v: V, factor: Any) -> V:
     if factor == 1:
         return v
     if dtypes.category(v.dtype) <= dtypes.INT and not isinstance(factor, int):
         # As in PyTorch, a number becomes one of the dtype it multiplies.
-        return _scaled(name, v, int(factor))
+        return _scaled(name, v, whole(factor, v.dtype))
     return v * constant(v, bool(factor)) if v.dtype == dtypes.bool_ else v * factor
 
 
@@ -49,7 +35,7 @@ def _plus(name: str, multiply: Callable[[V, V], V], *, promotes: bool = False) -
     def body(term: V, a: V, b: V, beta: Any, alpha: Any) -> V:
         if not promotes and dtypes.category(a.dtype) <= dtypes.INT:
             # PyTorch drops the fractions of these factors, where it refuses those of others.
-            beta, alpha = int(beta), int(alpha)
+            beta, alpha = whole(beta, a.dtype), whole(alpha, a.dtype)
         y = _scaled(name, multiply(a, b), alpha)
         if not promotes and term.dtype != y.dtype:
             raise DTypeError(
@@ -64,19 +50,27 @@ def _plus(name: str, multiply: Callable[[V, V], V], *, promotes: bool = False) -
 
 
 def _mv(a: V, b: V) -> V:
-    _check_ranks("addmv", a, b, (2, 1), (1, 0))
+    fit_matrix_and_vector(a.shape, b.shape)
     return product("addmv", a, b, "mk,k->m")
 
 
 def _bmm_sum(a: V, b: V) -> V:
-    _check_ranks("addbmm", a, b, (3, 3), (2, 1))
-    if a.shape[0] != b.shape[0]:
-        raise ShapeError("addbmm: batches differ", got=f"{list(a.shape)} and {list(b.shape)}")
+    if a.ndim == b.ndim == 3 and a.shape[0] == b.shape[0] and a.shape[2] != b.shape[1]:
+        raise ShapeError(
+            f"Incompatible matrix sizes for bmm ({a.shape[1]}x{a.shape[2]} and {b.shape[1]}x{b.shape[2]})",
+            expected=f"{a.shape[2]} rows",
+            got=str(b.shape[1]),
+        )
+    fit_batches(a.shape, b.shape)
     return product("addbmm", a, b, "bmk,bkn->mn")
 
 
 def _outer(a: V, b: V) -> V:
-    _check_ranks("addr", a, b, (1, 1), (0, 0))
+    for v, role in ((a, "vec1"), (b, "vec2")):
+        if v.ndim != 1:
+            raise ShapeError(
+                f"addr: Expected 1-D argument {role}, but got {v.ndim}-D", expected="1 dim", got=str(list(v.shape))
+            )
     return unsqueezed(a, 1) * b
 
 
@@ -103,14 +97,7 @@ for _name, _multiply, _promotes, _what in (
 
 
 def _vdot(a: V, b: V) -> V:
-    _check_ranks("vdot", a, b, (1, 1), (0, 0))
-    if a.shape != b.shape:
-        raise ShapeError(
-            f"inconsistent tensor size, expected tensor {list(a.shape)} and src {list(b.shape)} to have the same "
-            "number of elements",
-            expected=str(list(a.shape)),
-            got=str(list(b.shape)),
-        )
+    fit_vectors(a, b)
     return product("vdot", conjugate(a), b, "k,k->")
 
 
@@ -121,10 +108,11 @@ def _cross(a: V, b: V, dim: int) -> V:
             expected=str(a.ndim),
             got=str(b.ndim),
         )
-    dim = normal_dim(dim, a.ndim)
+    given, dim = dim, normal_dim(dim, a.ndim)
     if a.ndim == 0 or a.shape[dim] != 3 or b.shape[dim] != 3:
         raise ShapeError(
-            f"linalg.cross: inputs dimension {dim} must have length 3.",
+            f"linalg.cross: inputs dimension {given} must have length 3. "
+            f"Got {a.shape[dim] if a.ndim else 0} and {b.shape[dim] if a.ndim else 0}",
             expected="3",
             got=f"{list(a.shape)} and {list(b.shape)}",
         )

@@ -18,6 +18,7 @@ from gradmesh_engine.builder import V, constant
 from gradmesh_engine.errors import AttributeTypeError, DTypeError, InvalidRequestError, ShapeError
 from gradmesh_engine.graph import AttrValue, TensorSpec
 from gradmesh_engine.ops.base import Attr, Composite, Factor, Primitive, Site, Specs, declare
+from gradmesh_engine.ops.limits import within
 from gradmesh_engine.ops.pointwise import Run, broadcast_shapes, convert, floating, gt, keep, lt, where
 
 Fill: TypeAlias = "Callable[[Stream, int, np.ndarray], None]"
@@ -322,6 +323,8 @@ def _multinomial_spec(specs: Specs, num_samples: int, replacement: bool) -> Tens
         )
     if weights.ndim not in (1, 2):
         raise ShapeError("prob_dist must be 1 or 2 dim", expected="1 or 2 dims", got=str(list(weights.shape)))
+    if weights.shape[-1] > 1 << 24:
+        raise ShapeError("number of categories cannot exceed 2^24", got=str(weights.shape[-1]))
     if num_samples <= 0:
         raise ShapeError("cannot sample n_sample <= 0 samples", expected="at least 1", got=str(num_samples))
     if not replacement and num_samples > weights.shape[-1]:
@@ -341,8 +344,12 @@ def _multinomial_kernel(site: Site) -> Run:
     def run(weights: np.ndarray, key: np.ndarray, out: np.ndarray) -> None:
         wide = weights.astype(np.float64)
         if not np.isfinite(wide).all() or (wide < 0).any():
+            what = "encountering probability entry < 0, = infinity or NaN"
             raise InvalidRequestError(
-                "probability tensor contains either `inf`, `nan` or element < 0", expected="finite weights >= 0"
+                f"invalid multinomial distribution ({what})"
+                if replacement
+                else "probability tensor contains either `inf`, `nan` or element < 0",
+                expected="finite weights >= 0",
             )
         if (np.count_nonzero(wide, axis=-1) < (1 if replacement else num_samples)).any():
             raise InvalidRequestError(
@@ -387,6 +394,7 @@ declare(
 
 
 def _bernoulli(x: V, key: V) -> V:
+    x = within(x, least=0.0, most=1.0, message="Expected p_in >= 0 && p_in <= 1 to be true, but got false.")
     drawn = rand(key, shape=x.shape, dtype="float64" if x.dtype == dtypes.float64 else "float32")
     result: V = convert(lt(drawn, convert(x, dtype=drawn.dtype.name)), dtype=x.dtype.name)
     return result
@@ -396,6 +404,8 @@ def _normal(mean: V, std: V, key: V, form: int) -> V:
     dtype = dtypes.result_type([(v.dtype, 2 if v.shape else 1) for v in (mean, std)])
     shape = broadcast_shapes([mean.shape, std.shape])
     drawn = randn(key, shape=shape, dtype=dtypes.real_of(dtype).name)
+    if not dtypes.is_complex(std.dtype):
+        std = within(std, least=0.0, most=math.inf, message="normal expects all elements of std >= 0.0")
     result: V = mean + std * drawn
     return result
 
@@ -498,7 +508,7 @@ declare(
 
 def _rrelu(x: V, key: V, lower: float, upper: float, training: bool) -> V:
     if not dtypes.is_floating(x.dtype):
-        raise DTypeError(f'"rrelu_with_noise" not implemented for {x.dtype.name!r}', got=x.dtype.name)
+        raise DTypeError(dtypes.refusal("rrelu_with_noise", x.dtype), got=x.dtype.name)
     if lower > upper:
         raise AttributeTypeError(
             f"Lower bound should be less than or equal to the upper bound, but got {lower} and {upper}"

@@ -79,8 +79,8 @@ def _reduced_spec(specs: Specs, dims: tuple[int, ...]) -> TensorSpec:
 def _nonempty_spec(specs: Specs, dims: tuple[int, ...]) -> TensorSpec:
     for dim in dims:
         if 0 <= dim < specs[0].ndim and specs[0].shape[dim] == 0:
-            raise ShapeError(
-                f"the reduction has no identity over dim {dim} of size 0",
+            raise AxisError(
+                f"Expected reduction dim {dim} to have non-zero size.",
                 got=str(list(specs[0].shape)),
                 expected="a size > 0",
             )

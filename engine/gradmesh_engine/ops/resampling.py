@@ -193,7 +193,7 @@ def _interpolate(
             expected="sizes > 0",
         )
     if not (dtypes.is_floating(x.dtype) or x.dtype == dtypes.uint8):
-        raise DTypeError(f'"interpolate" not implemented for {x.dtype.name!r}', got=x.dtype.name, remedy="cast it")
+        raise DTypeError(dtypes.refusal("interpolate", x.dtype), got=x.dtype.name, remedy="cast it")
     exact = mode.startswith("nearest")
     wide = x if exact else convert(x, dtype="float32") if x.dtype == dtypes.uint8 else widened(x)
     # The last dim first: most elements are made by the last step.

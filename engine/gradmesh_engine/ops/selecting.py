@@ -8,7 +8,7 @@ from typing import Any
 
 from gradmesh_engine import dtypes
 from gradmesh_engine.builder import V, constant
-from gradmesh_engine.errors import DTypeError, ShapeError
+from gradmesh_engine.errors import AxisError, DTypeError, ShapeError
 from gradmesh_engine.ops.base import Attr, Specs, lookup
 from gradmesh_engine.ops.indexing import (
     check_along,
@@ -125,7 +125,7 @@ def _vector(name: str, x: V, index: V, dim: int) -> tuple[V, int]:
     """The index as a vector and the dim from the front."""
     check_index(name, index.spec)
     if index.ndim > 1:
-        raise ShapeError(f"{name}(): Index is supposed to be a vector, but got dim: {index.ndim}", got=str(index.spec))
+        raise AxisError(f"{name}(): Index is supposed to be a vector, but got dim: {index.ndim}", got=str(index.spec))
     return (index if index.ndim else reshaped(index, 1)), normal_dim(dim, x.ndim)
 
 
@@ -142,6 +142,19 @@ def rows_of(name: str, x: V, index: V, source: V, dim: int) -> tuple[V, V, V, in
     index, dim = _vector(name, x, index, dim)
     same_dtype(name, x, source)
     x1, source1 = (reshaped(v, *(v.shape or (1,))) for v in (x, source))
+    if name == "index_add" and x1.ndim != source1.ndim:
+        raise ShapeError(
+            "index_add_(): source tensor shape must match self tensor shape, excluding the specified dimension. Got "
+            f"self.shape = {list(x.shape)} source.shape = {list(source.shape)}",
+            got=str(list(source.shape)),
+        )
+    if name == "index_add" and index.shape[0] != source1.shape[dim]:
+        raise ShapeError(
+            f"index_add_(): Number of indices ({index.shape[0]}) should be equal to source.size(dim): "
+            f"({source1.shape[dim]}), for dim: {dim}",
+            expected=str(source1.shape[dim]),
+            got=str(index.shape[0]),
+        )
     if source1.shape != (*x1.shape[:dim], index.shape[0], *x1.shape[dim + 1 :]):
         raise ShapeError(
             f"{name}(): Source/destination tensor must have same slice shapes. Destination slice shape: "
@@ -254,8 +267,17 @@ def scattered(name: str, x: V, index: V, src: V, dim: int) -> tuple[V, int]:
     """The values for each element of the index, and the dim from the front. Raises ShapeError, DTypeError."""
     dim = normal_dim(dim, x.ndim)
     check_along(name, x.spec, index.spec, dim)
-    same_dtype(name, x, src, "src")
-    if src.ndim != index.ndim or any(a > b for a, b in zip(index.shape, src.shape, strict=True)):
+    if x.dtype != src.dtype:
+        raise DTypeError(
+            f"{name}(): Expected self.dtype to be equal to src.dtype", expected=x.dtype.name, got=src.dtype.name
+        )
+    if src.ndim != index.ndim:
+        raise ShapeError(
+            "Index tensor must have the same number of dimensions as src tensor",
+            expected=f"{index.ndim} dims",
+            got=str(list(src.shape)),
+        )
+    if any(a > b for a, b in zip(index.shape, src.shape, strict=True)):
         raise ShapeError(
             f"Expected index {list(index.shape)} to be no larger than self {list(x.shape)} apart from dimension {dim} "
             f"and to be no larger than src {list(src.shape)}",
@@ -342,7 +364,7 @@ composite(
 def _check_mask(name: str, mask: V) -> None:
     if mask.dtype != dtypes.bool_:
         raise DTypeError(
-            f"{name} only supports boolean masks, but got mask with dtype {mask.dtype.name}",
+            f"{name} only supports boolean masks, but got mask with dtype {dtypes.title(mask.dtype)}",
             expected="bool",
             got=mask.dtype.name,
             remedy="compare or cast the mask",
@@ -350,6 +372,12 @@ def _check_mask(name: str, mask: V) -> None:
 
 
 def _masked_fill(x: V, mask: V, value: V, *, scalar: bool) -> V:
+    if dtypes.is_complex(value.dtype) and not dtypes.is_complex(x.dtype):
+        raise DTypeError(
+            f"value cannot be converted to type {dtypes.spelling(x.dtype)} without overflow",
+            expected=x.dtype.name,
+            got=value.dtype.name,
+        )
     _check_mask("masked_fill_", mask)
     if value.ndim:
         raise ShapeError(
@@ -361,7 +389,7 @@ def _masked_fill(x: V, mask: V, value: V, *, scalar: bool) -> V:
 
 
 def _masked_scatter(x: V, mask: V, source: V) -> V:
-    _check_mask("masked_scatter", mask)
+    _check_mask("masked_scatter_", mask)
     same_dtype("masked_scatter", x, source)
     shape = broadcast_shapes([x.shape, mask.shape])
     wide, chosen = expand(x, shape=shape), expand(mask, shape=shape)

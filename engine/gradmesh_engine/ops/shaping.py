@@ -277,6 +277,8 @@ def _rot90(x: V, *, k: int, dims: Ints) -> V:
         raise ShapeError(f"expected total rotation dims == 2, but got dims = {len(dims)}")
     if x.ndim < 2:
         raise ShapeError(f"expected total dims >= 2, but got total dims = {x.ndim}")
+    if normal_dim(dims[0], x.ndim) == normal_dim(dims[1], x.ndim):
+        raise ShapeError(f"expected rotation dims to be different, but got dim0 = {dims[0]} and dim1 = {dims[1]}")
     a, b = normal_dims(dims, x.ndim)
     turns = k % 4
     if turns == 2:
@@ -326,7 +328,7 @@ def _narrow(x: V, *, dim: int, start: int, length: int) -> V:
     size = x.shape[dim]
     if not -size <= start <= size:
         raise AxisError(
-            f"Dimension out of range (expected to be in range of [{-size}, {size}], but got {start})", got=str(start)
+            f"start out of range (expected to be in range of [{-size}, {size}], but got {start})", got=str(start)
         )
     start += size if start < 0 else 0
     if start + length > size:
@@ -488,7 +490,7 @@ def _tensor_split(x: V, *, indices: Ints, sections: int | None, dim: int) -> tup
 
 def _unbind(x: V, *, dim: int) -> tuple[V, ...]:
     if not x.ndim:
-        raise ShapeError("Dimension specified as 0 but tensor has no dimensions")
+        raise AxisError(f"Dimension specified as {dim} but tensor has no dimensions")
     dim = normal_dim(dim, x.ndim)
     return tuple(_select(x, dim=dim, index=i) for i in range(x.shape[dim]))
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from gradmesh_engine import dtypes
 from gradmesh_engine.builder import V, constant
-from gradmesh_engine.errors import DTypeError, ShapeError
+from gradmesh_engine.errors import AxisError, DTypeError, ShapeError
 from gradmesh_engine.graph import TensorSpec
 from gradmesh_engine.ops.base import Attr, Composite, Factor, Primitive, Site, Specs, declare, lookup
 from gradmesh_engine.ops.creation import iota
@@ -65,6 +65,10 @@ def _order_all(x: np.ndarray, descending: bool) -> np.ndarray:
     return found
 
 
+_MOST_TAKEN: Final = 32
+"""The most dims NumPy takes elements along."""
+
+
 def _order_first(x: np.ndarray, descending: bool, count: int) -> np.ndarray:
     """The first `count` of the order along the last dim: picked first, then put in order."""
     size = x.shape[-1]
@@ -88,7 +92,7 @@ def _order_kernel(site: Site) -> Callable[..., None]:
         lanes = _ordered(np.moveaxis(x, dim, -1))
         if length == 1:
             found = np.argpartition(lanes, kth, axis=-1)[..., kth : kth + 1]
-        elif 0 < stop <= size // 2:
+        elif 0 < stop <= size // 2 and lanes.ndim <= _MOST_TAKEN:
             found = _order_first(lanes, descending, stop)[..., start:]
         else:
             found = _order_all(lanes, descending)[..., start:stop]
@@ -284,7 +288,7 @@ def _median_place(name: str, lanes: V, dim: int) -> V:
     """Position of the lower median along `dim`; of the first NaN where `name` is median and there is one."""
     size = lanes.shape[dim]
     if not size:
-        raise ShapeError(f"{name}(): Expected reduction dim {dim} to have non-zero size.", got=str(list(lanes.shape)))
+        raise AxisError(f"{name}(): Expected reduction dim {dim} to have non-zero size.", got=str(list(lanes.shape)))
     if not dtypes.is_floating(lanes.dtype):
         return _kth(lanes, dim, (size - 1) // 2)
     missing = isnan(lanes)
@@ -375,7 +379,7 @@ def _mode(x: V, dim: int, keepdim: bool) -> tuple[V, V]:
     lanes, at = _lanes("mode", x, dim)
     size = lanes.shape[at]
     if not size:
-        raise ShapeError(f"mode(): Expected reduction dim {at} to have non-zero size.", got=str(list(x.shape)))
+        raise AxisError(f"mode(): Expected reduction dim {at} to have non-zero size.", got=str(list(x.shape)))
     places = order(lanes, dim=at)
     values = _picked(lanes, places, at)
     # Runs of equal elements, numbered; the longest, its last element.

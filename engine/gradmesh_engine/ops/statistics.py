@@ -9,7 +9,7 @@ from typing import Any
 from gradmesh_engine import dtypes
 from gradmesh_engine.builder import V, constant
 from gradmesh_engine.dtypes import FLOAT, INT
-from gradmesh_engine.errors import DTypeError, ShapeError
+from gradmesh_engine.errors import AxisError, DTypeError, ShapeError
 from gradmesh_engine.graph import AttrValue
 from gradmesh_engine.ops.base import Attr, Composite, Primitive, Specs, declare, lookup
 from gradmesh_engine.ops.numeric import absolute, isinf, isnan, pow_scalar, real, sgn, square
@@ -60,7 +60,7 @@ def need_float(name: str, x: V, message: str) -> None:
     """Raises DTypeError unless `x` is floating or complex."""
     if dtypes.category(x.dtype) < FLOAT:
         raise DTypeError(
-            f"{name}: {message} Got: {x.dtype.name}",
+            f"{name}: {message} Got: {dtypes.title(x.dtype)}",
             expected="a floating point or complex dtype",
             got=x.dtype.name,
             remedy="cast the operand to a float",
@@ -97,7 +97,10 @@ def _mean(x: V, dim: Sequence[int] | None, keepdim: bool, dtype: str | None) -> 
     if dtype is not None:
         x = convert(x, dtype=dtype)
     need_float(
-        "mean()", x, "could not infer output dtype. Input dtype must be either a floating point or complex dtype."
+        "mean()",
+        x,
+        f"could not infer output dtype. {'Input' if dtype is None else 'Optional'} dtype must be either a floating "
+        "point or complex dtype.",
     )
     total = reduce_sum(widened(x), dims=dims)
     # The division waits for the whole sum: there is no mean of a part.
@@ -198,6 +201,11 @@ def _extreme_of_all_vjp(g: V, y: V, x: V) -> tuple[V]:
 
 
 def _aminmax(x: V, dim: Sequence[int] | None, keepdim: bool) -> tuple[V, V]:
+    if dim is None and not x.spec.size:
+        raise ShapeError(
+            "aminmax(): cannot compute aminmax over an empty dimension as the operation has no identity.",
+            got=str(list(x.shape)),
+        )
     return _extreme("amin", reduce_min)(x, dim, keepdim), _extreme("amax", reduce_max)(x, dim, keepdim)
 
 
@@ -209,6 +217,15 @@ def _position(primitive: Primitive) -> Callable[..., V]:
         at = 0 if dim is None or not x.ndim else normal_dim(dim, x.ndim)
         if dim is not None:
             normal_dim(dim, x.ndim)
+        if not flat.shape[at]:
+            name = primitive.name[:6]
+            raise AxisError(
+                f"{name}(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim "
+                "with the 'dim' argument."
+                if dim is None
+                else f"{name}(): Expected reduction dim {at} to have non-zero size.",
+                got=str(list(x.shape)),
+            )
         y = primitive(flat, dim=at)
         dims = tuple(range(x.ndim)) if dim is None or not x.ndim else (at,)
         return finished(y, dims, x.shape, keepdim)
