@@ -6,6 +6,7 @@ is applied to each example on its own: slower, and always right.
 
 from __future__ import annotations
 
+import math
 import string
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
@@ -202,6 +203,58 @@ def _put_set(op: Primitive, attrs: Mapping[str, Any], operands: Sequence[Operand
     return _parted(found, dim, size)
 
 
+def _searched(op: Primitive, attrs: Mapping[str, Any], operands: Sequence[Operand], size: int) -> Value:
+    """Boundaries of their own go with values in as many dims; those that all examples share with any values."""
+    bounds, values = operands
+    if not bounds.batched and len(bounds.spec.shape) == 1:
+        return one(op.name, bounds.value, values.value, **attrs)
+    front, shape = values.front(size), (size, *values.spec.shape)
+    if len(bounds.spec.shape) == 1:
+        front = one("reshape", front, shape=(size, values.spec.size))
+    return one("reshape", one(op.name, bounds.front(size), front, **attrs), shape=shape)
+
+
+def _isin(op: Primitive, attrs: Mapping[str, Any], operands: Sequence[Operand], size: int) -> Value:
+    x, among = operands
+    return _each(op.name, attrs, operands, size) if among.batched else one(op.name, x.value, among.value)
+
+
+def _samples(result: int) -> Rule:
+    """Examples are only more samples, whose dim is 1 of the first operand, 0 of the others and `result`."""
+
+    def rule(op: Primitive, attrs: Mapping[str, Any], operands: Sequence[Operand], size: int) -> Value:
+        first, *others = [operand.front(size) for operand in operands]
+        found = one(op.name, _merged(first, 1), *[_merged(value, 0) for value in others], **attrs)
+        return _parted(found, result, size)
+
+    return rule
+
+
+# --- random positions ---------------------------------------------------------------------------------
+
+
+def _positions(
+    op: str, attrs: Mapping[str, Any], operands: Sequence[Operand], size: int, drawn: Callable[..., dict[str, Any]]
+) -> Operand:
+    """Multinomial and randperm: rows are drawn each on their own, so examples that differ are more rows."""
+    key = operands[-1].value
+    differ = bool(drawn(op, {"shape": ()})["shape"])
+    if op == "randperm":
+        count = attrs["n"]
+        if not differ or not count:
+            return Operand(one(op, key, n=count), False)
+        weights = known(np.broadcast_to(np.float32(1), (size, count)).copy())
+        return Operand(one("multinomial", weights, key, num_samples=count), True)
+    given = operands[0]
+    if not differ:
+        same = _each(op, attrs, operands, size) if given.batched else one(op, given.value, key, **attrs)
+        return Operand(same, given.batched)
+    rows = given.spec.shape[:-1]
+    flat = one("reshape", given.front(size), shape=(size * math.prod(rows), given.spec.shape[-1]))
+    found = one(op, flat, key, **attrs)
+    return Operand(one("reshape", found, shape=(size, *rows, attrs["num_samples"])), True)
+
+
 # --- the table --------------------------------------------------------------------------------------
 
 _RULES: Final[dict[str, Rule]] = {
@@ -219,6 +272,10 @@ _RULES: Final[dict[str, Rule]] = {
         _alike,
     ),
     "contract": _contract,
+    "ctc_alignment": _samples(0),
+    "ctc_use": _samples(1),
+    "isin": _isin,
+    "searchsorted": _searched,
     "conv": _convolved(1, 0, 1),
     "conv_input": _convolved(1, 0, 1),
     "conv_weight": _convolved(1, 1, 0),
@@ -233,7 +290,7 @@ _RULES: Final[dict[str, Rule]] = {
 # Composites that stay whole, because what their bodies are made of has worse derivatives.
 _WHOLE: Final = frozenset("log_softmax logsumexp norm softmax std var".split())
 # Primitives whose result depends on a key.
-RANDOM: Final = frozenset("rand randint randn random_mask randperm".split())
+RANDOM: Final = frozenset("multinomial rand randint randn random_mask randperm".split())
 
 
 def rule_of(op: Primitive) -> Rule | None:
@@ -290,7 +347,9 @@ def batched(
         op, attrs = lookup(node.op), dict(node.attrs)
         assert isinstance(op, Primitive)
         given = [found[number] for number in node.inputs]
-        if op.name in RANDOM:
+        if op.name in ("multinomial", "randperm"):
+            found.append(_positions(op.name, attrs, given, size, drawn))
+        elif op.name in RANDOM:
             changed = drawn(op.name, attrs)
             found.append(Operand(one(op.name, *[o.value for o in given], **changed), changed != attrs))
         elif not any([operand.batched for operand in given]):

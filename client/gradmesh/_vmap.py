@@ -109,8 +109,6 @@ class Trace:
             )
         if self.randomness == "same":
             return attrs
-        if "shape" not in attrs:
-            raise AutogradError(f"vmap: {op} cannot differ between examples", op=op, remedy="randomness='same'")
         return {**attrs, "shape": (self.size, *attrs["shape"])}
 
     def replay(self, roots: Sequence[Value]) -> list[Operand]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
@@ -16,8 +18,8 @@ from tests.ops.table import SAMPLES
 
 SIZE = 3
 
-# Primitives that are applied to each example: a rule for them would be worth having.
-EACH = {"ctc_alignment", "ctc_use", "isin", "multinomial", "searchsorted", "tag"}
+# Primitives that no user records.
+EACH = {"tag", "turn"}
 
 # Enough of each row: which other shapes it has matters to other tests.
 FEW = [pair for pair in SAMPLES if pair.values[1] in pair.values[0].samples[:3]]
@@ -54,3 +56,35 @@ def test_rules_cover_the_table() -> None:
         if isinstance(op, Primitive) and op.arity != 0 and name not in RANDOM and rule_of(op) is None
     }
     assert without == EACH
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda v: gm.multinomial(v, 6, replacement=True),
+        lambda v: gm.multinomial(v, 6),
+        lambda v: gm.multinomial(gm.ones(8), 6) + 0 * v.sum().long(),
+        lambda v: gm.multinomial(v.reshape(2, 4), 3).reshape(-1),
+        lambda v: gm.randperm(8) + 0 * v.sum().long(),
+    ],
+)
+def test_positions_are_drawn_for_each_example(draw: Callable[[gm.Tensor], gm.Tensor]) -> None:
+    gm.manual_seed(0)
+    weights = gm.rand(40, 8) + 0.1
+    different = vmap(draw, randomness="different")(weights).numpy()
+    assert len({row.tobytes() for row in different}) > 30
+    same = vmap(draw, randomness="same")(weights[:1].expand(40, 8)).numpy()
+    assert len({row.tobytes() for row in same}) == 1
+    with pytest.raises(gm.errors.AutogradError, match="called random operation while in randomness error mode"):
+        vmap(draw)(weights)
+
+
+def test_what_is_drawn_for_examples_has_their_weights() -> None:
+    gm.manual_seed(1)
+    weights = gm.tensor([[0.0, 1.0, 3.0], [5.0, 0.0, 5.0]])
+    drawn = vmap(lambda v: gm.multinomial(v, 4000, replacement=True), randomness="different")(weights).numpy()
+    shares = np.stack([np.bincount(row, minlength=3) / 4000 for row in drawn])
+    np.testing.assert_allclose(shares, [[0, 0.25, 0.75], [0.5, 0, 0.5]], atol=0.03)
+    assert not shares[0, 0] and not shares[1, 1]
+    orders = vmap(lambda v: gm.randperm(5) + 0 * v.sum().long(), randomness="different")(gm.ones(200, 1)).numpy()
+    assert (np.sort(orders) == np.arange(5)).all()
