@@ -323,6 +323,9 @@ DIFFERENT: dict[tuple[str, str], Different] = {
     ("rows", "logcumsumexp"): Different(
         lambda row: -INF in row, "the exponential of -infinity has no slope; PyTorch's is NaN"
     ),
+    ("rows", "logsumexp"): Different(
+        _huge, "equal shares are halves; PyTorch's e^(x - y) is 1, as log 2 is lost beside y"
+    ),
     ("rows", "max_pool1d"): Different(_ties, _LAST_NAN),
     ("rows", "median values"): Different(_ties, _TIES),
     ("rows", "mode values"): Different(lambda row: any(map(math.isnan, row)), "NaN breaks the order PyTorch sorts by"),

@@ -38,6 +38,19 @@ def _mean(v: V, dims: tuple[int, ...], count: int) -> V:
     return result
 
 
+class _Centred(NamedTuple):
+    """x with mean 0 over dims, and the factor that gives it variance 1, those dims removed."""
+
+    off: V
+    scale: V
+
+
+def _centred(x: V, dims: tuple[int, ...], eps: float) -> _Centred:
+    count = math.prod(x.shape[dim] for dim in dims)
+    off = x - spread(_mean(x, dims, count), dims, x.shape)
+    return _Centred(off, rsqrt(_mean(square(off), dims, count) + eps))
+
+
 class _Normal(NamedTuple):
     """x with mean 0 and variance 1 over dims, and the factor that was used, its dims removed."""
 
@@ -46,9 +59,7 @@ class _Normal(NamedTuple):
 
 
 def _normalized(x: V, dims: tuple[int, ...], eps: float) -> _Normal:
-    count = math.prod(x.shape[dim] for dim in dims)
-    off = x - spread(_mean(x, dims, count), dims, x.shape)
-    scale = rsqrt(_mean(square(off), dims, count) + eps)
+    off, scale = _centred(x, dims, eps)
     return _Normal(off * spread(scale, dims, x.shape), scale)
 
 
@@ -224,24 +235,25 @@ def _batch_norm(x: V, weight: V | None = None, bias: V | None = None, *, eps: fl
             got=str(list(x.shape)),
         )
     _check_affine("batch_norm", x.shape[1:2], weight, bias)
-    y = _normalized(_wide(x), dims, eps).hat
-    scale, shift = (None if v is None else spread(v, dims, x.shape) for v in (weight, bias))
-    result: V = convert(_affine(y, scale, shift), dtype=x.dtype.name)
+    off, scale = _centred(_wide(x), dims, eps)
+    # Factors meet where they are few, per channel.
+    y = off * spread(_affine(scale, weight, None), dims, x.shape)
+    result: V = convert(_affine(y, None, None if bias is None else spread(bias, dims, x.shape)), dtype=x.dtype.name)
     return result
 
 
 def _batch_norm_vjp(g: V, y: V, x: V, weight: V | None = None, bias: V | None = None, *, eps: float) -> tuple[V, ...]:
     dims = _batch_dims("batch_norm", x)
     count = float(math.prod(x.shape[dim] for dim in dims))
-    normal = _normalized(_wide(x), dims, eps)
+    off, scale = _centred(_wide(x), dims, eps)
     g = _wide(g)
     # The sums the parameters need are the ones x needs.
     shift = reduce_sum(g, dims=dims)
-    along = reduce_sum(g * normal.hat, dims=dims)
-    scale = normal.scale if weight is None else normal.scale * _wide(weight)
+    along = reduce_sum(g * off, dims=dims) * scale
     average = spread(shift / constant(g, count), dims, x.shape)
-    slope = spread(along / constant(g, count), dims, x.shape)
-    pulled = (g - average - normal.hat * slope) * spread(scale, dims, x.shape)
+    slope = spread(along * scale / constant(g, count), dims, x.shape)
+    factor = spread(scale if weight is None else scale * _wide(weight), dims, x.shape)
+    pulled = (g - average - off * slope) * factor
     results = [convert(pulled, dtype=x.dtype.name)]
     if weight is not None:
         results.append(convert(along, dtype=weight.dtype.name))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from gradmesh_engine import dtypes
 from gradmesh_engine.builder import V, constant
@@ -445,25 +445,42 @@ _composite("aminmax", _aminmax, "AminmaxBackward0", "Smallest and largest elemen
 # --- logsumexp ------------------------------------------------------------------------------------
 
 
-def _logsumexp(x: V, dim: Sequence[int] | None, keepdim: bool) -> V:
-    dims = normal_dims(dim, x.ndim)
+class _Exponentials(NamedTuple):
+    """e^(x - top) and its sum over dims, which are removed; top is None without elements."""
+
+    each: V
+    total: V
+    top: V | None
+
+
+def _exponentials(x: V, dims: tuple[int, ...]) -> _Exponentials:
     if dtypes.category(x.dtype) <= INT:
         x = convert(x, dtype=dtypes.DEFAULT.name)
-    wide = widened(x)
-    if not count_of(x.shape, dims):
-        y = log(reduce_sum(exp(wide), dims=dims))
-    else:
+    x = widened(x)
+    top = None
+    if count_of(x.shape, dims):
         # Complex numbers have no largest one; that of the real parts will do.
-        top = detach(reduce_max(real(wide) if dtypes.is_complex(wide.dtype) else wide, dims=dims))
+        top = detach(reduce_max(real(x) if dtypes.is_complex(x.dtype) else x, dims=dims))
         top = keep(top, logical_not(isinf(top)))
-        y = log(reduce_sum(exp(wide - spread(top, dims, x.shape)), dims=dims)) + top
-    return finished(convert(y, dtype=x.dtype.name), dims, x.shape, keepdim)
+        x = x - spread(top, dims, x.shape)
+    each = exp(x)
+    return _Exponentials(each, reduce_sum(each, dims=dims), top)
+
+
+def _logsumexp(x: V, dim: Sequence[int] | None, keepdim: bool) -> V:
+    dims = normal_dims(dim, x.ndim)
+    _, total, top = _exponentials(x, dims)
+    y = log(total) if top is None else log(total) + top
+    dtype = dtypes.DEFAULT if dtypes.category(x.dtype) <= INT else x.dtype
+    return finished(convert(y, dtype=dtype.name), dims, x.shape, keepdim)
 
 
 def _logsumexp_vjp(g: V, y: V, x: V, dim: Sequence[int] | None, keepdim: bool) -> tuple[V]:
     dims = normal_dims(dim, x.ndim)
-    g, y = (spread(widened(_without(v, dims, x.shape, keepdim)), dims, x.shape) for v in (g, y))
-    return (convert(g * conjugate(exp(widened(x) - y)), dtype=x.dtype.name),)
+    # e^(x - y) would be an exponential more than those y is made of.
+    each, total, _ = _exponentials(x, dims)
+    share = widened(_without(g, dims, x.shape, keepdim)) / conjugate(total)
+    return (convert(spread(share, dims, x.shape) * conjugate(each), dtype=x.dtype.name),)
 
 
 logsumexp = _composite(
