@@ -28,6 +28,7 @@ MODULES = (
     "gradmesh.nn.utils.rnn",
     "gradmesh.optim",
     "gradmesh.optim.lr_scheduler",
+    "gradmesh.optim.swa_utils",
     "gradmesh.signal",
     "gradmesh.signal.windows",
     "gradmesh.special",

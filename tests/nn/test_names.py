@@ -45,19 +45,17 @@ LEFT_OUT: dict[str, dict[str, str]] = {
     "nn.utils.rnn": {"helpers of this module": "PackedSequence_ bind copy_method_params"},
     "optim": {
         "for sparse gradients, which there are none of": "SparseAdam",
-        "not made yet": (
-            "ASGD Adadelta Adafactor Adamax Muon NAdam RAdam Rprop swap_in_optimizer_params_and_state swa_utils"
-        ),
+        "for tracing by PyTorch's compiler": "swap_in_optimizer_params_and_state",
     },
-    "optim.lr_scheduler": {
-        "not made yet": ("CyclicLR"),
-    },
+    "optim.swa_utils": {},
+    "optim.lr_scheduler": {},
 }
 
 # Where these names are from, functions and classes are PyTorch's imports rather than its own names.
 FOREIGN = (
     "typing",
     "collections",
+    "copy",
     "functools",
     "weakref",
     "enum",

@@ -7,12 +7,13 @@ makes no new plan. Each rule is the recurrence PyTorch uses, so that the numbers
 from __future__ import annotations
 
 import math
-import warnings
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, SupportsFloat
 
+from gradmesh.optim._cycles import CyclicLR, OneCycleLR, each
+from gradmesh.optim._schedule import LRScheduler
 from gradmesh.optim.optimizer import Group, Optimizer
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "ConstantLR",
     "CosineAnnealingLR",
     "CosineAnnealingWarmRestarts",
+    "CyclicLR",
     "ExponentialLR",
     "LRScheduler",
     "LambdaLR",
@@ -34,93 +36,6 @@ __all__ = [
 ]
 
 Factor = Callable[[int], float]
-
-
-class LRScheduler:
-    """Base of schedulers: subclass it and define `get_lr`. Abstract.
-
-    Args:
-        optimizer: whose groups' "lr" is set, at once and with every `step`.
-        last_epoch: how many steps were taken already, less 1; other than -1 only to go on with a training.
-
-    Attributes:
-        last_epoch: how many times `step` was called.
-        base_lrs: the groups' rates at the beginning.
-
-    Raises TypeError unless given an Optimizer, KeyError when going on with groups that have no "initial_lr".
-    """
-
-    def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
-        if not isinstance(optimizer, Optimizer):
-            raise TypeError(f"{type(optimizer).__name__} is not an Optimizer")
-        self.optimizer = optimizer
-        for index, group in enumerate(optimizer.param_groups):
-            if last_epoch == -1:
-                group.setdefault("initial_lr", group["lr"])
-            elif "initial_lr" not in group:
-                raise KeyError(
-                    f"param 'initial_lr' is not specified in param_groups[{index}] when resuming scheduler with "
-                    "last_epoch >= 0."
-                )
-        self.base_lrs: list[float] = [group["initial_lr"] for group in optimizer.param_groups]
-        self.last_epoch = last_epoch
-        self._last_lr: list[float] = []
-        self._begin()
-
-    def _begin(self) -> None:
-        """Set the first rates."""
-        self._step_count = 0
-        self._is_initial = True
-        try:
-            self.step()
-        finally:
-            self._is_initial = False
-
-    def step(self) -> None:
-        """Set the next rates. To be called after the optimizer's step."""
-        if self._step_count == 1 and not self.optimizer.stepped:
-            warnings.warn(
-                "Detected call of `lr_scheduler.step()` before `optimizer.step()`: call them in the opposite order, or "
-                "the first rate of the schedule is skipped.",
-                stacklevel=2,
-            )
-        self._step_count += 1
-        self.last_epoch += 1
-        self._set(self.get_lr())
-
-    def restart(self) -> None:
-        """Set the rates of the schedule's beginning."""
-        self.last_epoch = 0
-        self._set([self._at(base, 0) for base in self.base_lrs])
-
-    def _set(self, rates: Sequence[float]) -> None:
-        for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
-            group["lr"] = rate
-        self._last_lr = list(rates)
-
-    def get_last_lr(self) -> list[float]:
-        """The groups' rates as last set."""
-        return self._last_lr
-
-    def get_lr(self) -> list[float]:
-        """The groups' next rates, `last_epoch` being counted up already."""
-        return [self._next(group, base) for group, base in zip(self.optimizer.param_groups, self.base_lrs, strict=True)]
-
-    def _next(self, group: Group, base: float) -> float:
-        """The next rate of one group."""
-        raise NotImplementedError
-
-    def _at(self, base: float, epoch: int) -> float:
-        """The rate after a number of steps, where it can be told from it."""
-        return base
-
-    def state_dict(self) -> dict[str, Any]:
-        """Everything but the optimizer and functions."""
-        return {name: value for name, value in self.__dict__.items() if name not in ("optimizer", "lr_lambdas")}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over what `state_dict()` gave."""
-        self.__dict__.update(state_dict)
 
 
 def _per_group(optimizer: Optimizer, given: Factor | Sequence[Factor]) -> list[Factor]:
@@ -363,126 +278,6 @@ class CosineAnnealingWarmRestarts(LRScheduler):
         super().restart()
 
 
-def _cosine(start: float, end: float, share: float) -> float:
-    return end + (start - end) / 2.0 * (math.cos(math.pi * share) + 1)
-
-
-def _line(start: float, end: float, share: float) -> float:
-    return (end - start) * share + start
-
-
-class OneCycleLR(LRScheduler):
-    """Up to `max_lr` and down far below the start, with momentum the other way round (Smith and Topin 2017).
-
-    Args:
-        optimizer: whose rates, and momentum or first beta, are set.
-        max_lr: the highest rate, one or one per group.
-        total_steps: length of the cycle; or `epochs` times `steps_per_epoch`.
-        epochs: see total_steps.
-        steps_per_epoch: see total_steps.
-        pct_start: share of the cycle that goes up.
-        anneal_strategy: "cos" or "linear".
-        cycle_momentum: whether to set momentum too.
-        base_momentum: the lowest momentum.
-        max_momentum: the highest.
-        div_factor: how far the first rate lies below the highest.
-        final_div_factor: how far the last rate lies below the first.
-        three_phase: go down as fast as up, and then on to the last rate.
-        last_epoch: see LRScheduler.
-
-    Raises ValueError for options outside their range, or a step beyond the cycle.
-
-    Example: `gm.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=0.1, total_steps=100)`
-    """
-
-    def __init__(
-        self,
-        optimizer: Optimizer,
-        max_lr: float | Sequence[float],
-        total_steps: int | None = None,
-        epochs: int | None = None,
-        steps_per_epoch: int | None = None,
-        pct_start: float = 0.3,
-        anneal_strategy: Literal["cos", "linear"] = "cos",
-        cycle_momentum: bool = True,
-        base_momentum: float | Sequence[float] = 0.85,
-        max_momentum: float | Sequence[float] = 0.95,
-        div_factor: float = 25.0,
-        final_div_factor: float = 1e4,
-        three_phase: bool = False,
-        last_epoch: int = -1,
-    ) -> None:
-        if total_steps is None:
-            if epochs is None or steps_per_epoch is None:
-                raise ValueError("You must define either total_steps OR (epochs AND steps_per_epoch)")
-            total_steps = epochs * steps_per_epoch
-        if not isinstance(total_steps, int) or total_steps <= 0:
-            raise ValueError(f"Expected positive integer total_steps, but got {total_steps}")
-        if not isinstance(pct_start, float) or not 0 <= pct_start <= 1:
-            raise ValueError(f"Expected float between 0 and 1 pct_start, but got {pct_start}")
-        if anneal_strategy not in ("cos", "linear"):
-            raise ValueError(f"anneal_strategy must be one of 'cos' or 'linear', instead got {anneal_strategy}")
-        self.total_steps, self.anneal_strategy, self.cycle_momentum = total_steps, anneal_strategy, cycle_momentum
-        # Where each phase ends, and the names of what it leads from and to.
-        up = float(pct_start * total_steps) - 1
-        self._phases: list[tuple[float, str, str, str, str]] = [
-            (up, "initial_lr", "max_lr", "max_momentum", "base_momentum")
-        ]
-        if three_phase:
-            down = float(2 * pct_start * total_steps) - 2
-            self._phases.append((down, "max_lr", "initial_lr", "base_momentum", "max_momentum"))
-            self._phases.append((total_steps - 1, "initial_lr", "min_lr", "max_momentum", "max_momentum"))
-        else:
-            self._phases.append((total_steps - 1, "max_lr", "min_lr", "base_momentum", "max_momentum"))
-        count = len(optimizer.param_groups)
-        highest = _each("max_lr", max_lr, count)
-        if last_epoch == -1:
-            for group, rate in zip(optimizer.param_groups, highest, strict=True):
-                group["initial_lr"], group["max_lr"] = rate / div_factor, rate
-                group["min_lr"] = group["initial_lr"] / final_div_factor
-        if cycle_momentum:
-            if "momentum" not in optimizer.defaults and "betas" not in optimizer.defaults:
-                raise ValueError("optimizer must support momentum or beta1 with `cycle_momentum` option enabled")
-            most, least = _each("max_momentum", max_momentum, count), _each("base_momentum", base_momentum, count)
-            if last_epoch == -1:
-                for group, high, low in zip(optimizer.param_groups, most, least, strict=True):
-                    _set_momentum(group, high)
-                    group["max_momentum"], group["base_momentum"] = high, low
-        super().__init__(optimizer, last_epoch)
-
-    def _next(self, group: Group, base: float) -> float:
-        if self.last_epoch > self.total_steps:
-            raise ValueError(
-                f"Tried to step {self.last_epoch} times. The specified number of total steps is {self.total_steps}"
-            )
-        between = _cosine if self.anneal_strategy == "cos" else _line
-        start = 0.0
-        for phase in self._phases:
-            end, from_lr, to_lr, from_momentum, to_momentum = phase
-            if self.last_epoch <= end or phase is self._phases[-1]:
-                share = (self.last_epoch - start) / (end - start)
-                if self.cycle_momentum:
-                    _set_momentum(group, between(group[from_momentum], group[to_momentum], share))
-                return between(group[from_lr], group[to_lr], share)
-            start = end
-        raise AssertionError("a cycle has phases")
-
-
-def _each(name: str, given: float | Sequence[float], count: int) -> list[float]:
-    values = [float(given)] * count if isinstance(given, (int, float)) else list(given)
-    if len(values) != count:
-        raise ValueError(f"{name} must have the same length as optimizer.param_groups. {name} has {len(values)} values,"
-                         f" param_groups has {count}.")  # fmt: skip
-    return values
-
-
-def _set_momentum(group: Group, value: float) -> None:
-    if "betas" in group:
-        group["betas"] = (value, *group["betas"][1:])
-    else:
-        group["momentum"] = value
-
-
 class _Several(LRScheduler):
     """A scheduler made of others. Abstract."""
 
@@ -624,7 +419,7 @@ class ReduceLROnPlateau(LRScheduler):
             raise ValueError(f"threshold mode {threshold_mode} is unknown!")
         self.optimizer, self.mode, self.factor, self.patience = optimizer, mode, factor, patience
         self.threshold, self.threshold_mode, self.cooldown, self.eps = threshold, threshold_mode, cooldown, eps
-        self.min_lrs = _each("min_lr", min_lr, len(optimizer.param_groups))
+        self.min_lrs = each("min_lr", min_lr, len(optimizer.param_groups))
         self.best = math.inf if mode == "min" else -math.inf
         self.num_bad_epochs = self.cooldown_counter = self.last_epoch = 0
         self._last_lr = [group["lr"] for group in optimizer.param_groups]

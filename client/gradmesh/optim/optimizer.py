@@ -128,7 +128,18 @@ class Optimizer:
         gradient = real(tensor.grad)  # type: ignore[arg-type]
         if group.get("maximize"):
             gradient = -gradient
-        self.update(group, self.state[tensor], real(tensor), gradient)
+        state, param = self.state[tensor], real(tensor)
+        if param is tensor:
+            self.update(group, state, param, gradient)
+            return
+        # What is kept of a complex tensor is complex, too, and given as real.
+        given = {name: real(value) if isinstance(value, Tensor) else value for name, value in state.items()}
+        left = dict(given)
+        self.update(group, left, param, gradient)
+        for name, value in left.items():
+            if value is not given.get(name):
+                alike = isinstance(value, Tensor) and value.shape == param.shape
+                state[name] = one("view_as_complex", value) if alike else value
 
     def update(self, group: Group, state: dict[str, Any], param: Tensor, gradient: Tensor) -> None:
         """Change one tensor in place. A complex one is given as real, with its parts in a last dim.
@@ -195,7 +206,7 @@ class Optimizer:
 def _copied(name: str, value: Any, like: Tensor) -> Any:
     if not isinstance(value, Tensor):
         return value
-    return value.clone() if name == "step" else value.to(like.dtype).clone()
+    return value.to(like.dtype).clone() if like.is_floating_point() and name != "step" else value.clone()
 
 
 def real(tensor: Tensor) -> Tensor:

@@ -3,45 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
-from gradmesh import _creation
 from gradmesh._functions import binary, convert, unary
 from gradmesh._tensor import Tensor
-from gradmesh.optim.optimizer import HINTS, Group, Optimizer, Params, checked, count_step
+from gradmesh.optim._parts import State, checked_betas, decayed, hints, kept, square_average, towards
+from gradmesh.optim.optimizer import Group, Optimizer, Params, checked, count_step
 from gradmesh_engine.errors import InvalidRequestError
 
 __all__ = ["SGD", "Adagrad", "Adam", "AdamW", "RMSprop"]
-
-State = dict[str, Any]
-
-
-def _hints(foreach: bool | None, fused: bool | None = None, *, without: str = "") -> Group:
-    hints = {**HINTS, "foreach": foreach, "fused": fused}
-    hints.pop(without, None)
-    return hints
-
-
-def _decayed(group: Group, param: Tensor, gradient: Tensor) -> Tensor:
-    """The gradient of the loss with the weight decay's term."""
-    decay = group["weight_decay"]
-    return binary.add(gradient, binary.mul(param, decay)) if decay != 0 else gradient
-
-
-def _kept(state: State, name: str, param: Tensor, start: float = 0.0) -> Tensor:
-    if name not in state:
-        state[name] = _creation.full_like(param, start) if start else _creation.zeros_like(param)
-    kept: Tensor = state[name]
-    return kept
-
-
-def _towards(average: Tensor, value: Tensor, keep: float) -> Tensor:
-    """Move an exponential average towards a value, in place."""
-    return average.add_(binary.mul(binary.sub(value, average), 1 - keep))
-
-
-def _square_average(average: Tensor, gradient: Tensor, keep: float) -> Tensor:
-    return average.mul_(keep).add_(binary.mul(binary.mul(gradient, gradient), 1 - keep))
 
 
 class SGD(Optimizer):
@@ -84,12 +53,12 @@ class SGD(Optimizer):
         if nesterov and (momentum <= 0 or dampening != 0):
             raise InvalidRequestError("Nesterov momentum requires a momentum and zero dampening")
         options = {"lr": lr, "momentum": momentum, "dampening": dampening, "weight_decay": weight_decay}
-        hints = _hints(foreach, fused, without="capturable")
-        super().__init__(params, {**options, "nesterov": nesterov, "maximize": maximize, **hints})
+        more = hints(foreach, fused, without="capturable")
+        super().__init__(params, {**options, "nesterov": nesterov, "maximize": maximize, **more})
 
     def update(self, group: Group, state: State, param: Tensor, gradient: Tensor) -> None:
         """`param -= lr * (gradient, or what momentum makes of it)`."""
-        gradient = _decayed(group, param, gradient)
+        gradient = decayed(group, param, gradient)
         momentum = group["momentum"]
         if momentum != 0:
             buffer = state.get("momentum_buffer")
@@ -136,12 +105,10 @@ class Adam(Optimizer):
         decoupled_weight_decay: bool = False,
     ) -> None:
         checked(lr=("learning rate", lr), eps=("epsilon value", eps), decay=("weight_decay value", weight_decay))
-        for index, beta in enumerate(betas):
-            if not 0.0 <= beta < 1.0:
-                raise InvalidRequestError(f"Invalid beta parameter at index {index}: {beta}", expected="[0, 1)")
+        checked_betas(betas)
         options = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "amsgrad": amsgrad}
         decoupled = {"decoupled_weight_decay": decoupled_weight_decay}
-        super().__init__(params, {**options, "maximize": maximize, **_hints(foreach, fused), **decoupled})
+        super().__init__(params, {**options, "maximize": maximize, **hints(foreach, fused), **decoupled})
 
     def update(self, group: Group, state: State, param: Tensor, gradient: Tensor) -> None:
         """`param -= lr / (1 - b1^t) * mean / (sqrt(square / (1 - b2^t)) + eps)`."""
@@ -151,11 +118,11 @@ class Adam(Optimizer):
             if group["decoupled_weight_decay"]:
                 param.mul_(1 - lr * group["weight_decay"])
             else:
-                gradient = _decayed(group, param, gradient)
-        mean = _towards(_kept(state, "exp_avg", param), gradient, keep)
-        square = _square_average(_kept(state, "exp_avg_sq", param), gradient, keep_square)
+                gradient = decayed(group, param, gradient)
+        mean = towards(kept(state, "exp_avg", param), gradient, keep)
+        square = square_average(kept(state, "exp_avg_sq", param), gradient, keep_square)
         if group["amsgrad"]:
-            largest = _kept(state, "max_exp_avg_sq", param)
+            largest = kept(state, "max_exp_avg_sq", param)
             square = largest.copy_(binary.maximum(largest, square))
         root = math.sqrt(1 - keep_square**step)
         scale = binary.add(binary.div(unary.sqrt(square), root), group["eps"])
@@ -249,19 +216,19 @@ class RMSprop(Optimizer):
         )
         options = {"lr": lr, "momentum": momentum, "alpha": alpha, "eps": eps, "centered": centered}
         decay = {"weight_decay": weight_decay, "maximize": maximize}
-        super().__init__(params, {**options, **decay, **_hints(foreach, without="fused")})
+        super().__init__(params, {**options, **decay, **hints(foreach, without="fused")})
 
     def update(self, group: Group, state: State, param: Tensor, gradient: Tensor) -> None:
         """`param -= lr * gradient / (sqrt(square) + eps)`."""
         count_step(state)
-        gradient = _decayed(group, param, gradient)
-        square = _square_average(_kept(state, "square_avg", param), gradient, group["alpha"])
+        gradient = decayed(group, param, gradient)
+        square = square_average(kept(state, "square_avg", param), gradient, group["alpha"])
         if group["centered"]:
-            mean = _towards(_kept(state, "grad_avg", param), gradient, group["alpha"])
+            mean = towards(kept(state, "grad_avg", param), gradient, group["alpha"])
             square = binary.sub(square, binary.mul(mean, mean))
         ratio = binary.div(gradient, binary.add(unary.sqrt(square), group["eps"]))
         if group["momentum"] > 0:
-            ratio = _kept(state, "momentum_buffer", param).mul_(group["momentum"]).add_(ratio)
+            ratio = kept(state, "momentum_buffer", param).mul_(group["momentum"]).add_(ratio)
         param.add_(binary.mul(ratio, -group["lr"]))
 
 
@@ -304,13 +271,13 @@ class Adagrad(Optimizer):
         )
         options = {"lr": lr, "lr_decay": lr_decay, "eps": eps, "weight_decay": weight_decay}
         start = {"initial_accumulator_value": initial_accumulator_value, "maximize": maximize}
-        super().__init__(params, {**options, **start, **_hints(foreach, without="capturable")})
+        super().__init__(params, {**options, **start, **hints(foreach, without="capturable")})
 
     def update(self, group: Group, state: State, param: Tensor, gradient: Tensor) -> None:
         """`param -= lr / (1 + (t - 1) lr_decay) * gradient / (sqrt(sum) + eps)`."""
         step = count_step(state)
-        gradient = _decayed(group, param, gradient)
-        total = _kept(state, "sum", param, group["initial_accumulator_value"])
+        gradient = decayed(group, param, gradient)
+        total = kept(state, "sum", param, group["initial_accumulator_value"])
         total.add_(binary.mul(gradient, gradient))
         ratio = binary.div(gradient, binary.add(unary.sqrt(total), group["eps"]))
         param.add_(binary.mul(ratio, -group["lr"] / (1 + (step - 1) * group["lr_decay"])))
