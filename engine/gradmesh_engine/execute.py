@@ -17,12 +17,10 @@ import numpy as np
 from gradmesh_engine.combine import COMBINERS, Accumulator, Subtree, finish
 from gradmesh_engine.errors import GradmeshError, InternalError
 from gradmesh_engine.graph import TensorSpec
+from gradmesh_engine.memory import ALIGNMENT, empty
 from gradmesh_engine.ops import Primitive, Site, primitive_of
 from gradmesh_engine.plan.types import Plan, Slot, Stage
 from gradmesh_engine.threads import over_groups
-
-ALIGNMENT: Final = 64
-"""Bytes; buffers start on cache lines."""
 
 STATIC_BYTES: Final = 4 << 20
 """Whole nodes keep their buffers between runs when those are no larger than this together, as blocks' are."""
@@ -52,15 +50,6 @@ class GroupResult:
 
     partials: list[Subtree]
     stores: dict[int, np.ndarray]
-
-
-def empty(spec: TensorSpec) -> np.ndarray:
-    """An uninitialised array on a cache line."""
-    if spec.nbytes < 4096:
-        return np.empty(spec.shape, spec.dtype)
-    raw = np.empty(spec.nbytes + ALIGNMENT, np.uint8)
-    offset = -raw.__array_interface__["data"][0] % ALIGNMENT
-    return raw[offset : offset + spec.nbytes].view(spec.dtype).reshape(spec.shape)
 
 
 def dense(array: np.ndarray) -> np.ndarray:
