@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import grpc
 from google.protobuf import descriptor_pool
 from google.protobuf.message import DecodeError
 
-from gradmesh_engine.errors import InvalidRequestError
+from gradmesh_engine.errors import GradmeshError, InvalidRequestError
+from gradmesh_server.auth import Authenticator
 from gradmesh_server.service import abort
 
 
@@ -28,8 +29,9 @@ class _Malformed:
 class Parsing:
     """Where servicers are registered in place of the server, so that it gets handlers that bear any bytes. Final."""
 
-    def __init__(self, server: grpc.aio.Server) -> None:
+    def __init__(self, server: grpc.aio.Server, authenticator: Authenticator) -> None:
         self._server = server
+        self._authenticator = authenticator
 
     def add_generic_rpc_handlers(self, handlers: Sequence[grpc.GenericRpcHandler]) -> None:
         """Nothing: the same handlers are registered by their names too."""
@@ -37,12 +39,15 @@ class Parsing:
     def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Any]) -> None:
         """Register the methods of a service."""
         methods = descriptor_pool.Default().FindServiceByName(service).methods_by_name
-        ours = {name: _parsing(handler, methods[name].input_type.full_name) for name, handler in handlers.items()}
+        ours = {
+            name: _parsing(handler, methods[name].input_type.full_name, self._authenticator)
+            for name, handler in handlers.items()
+        }
         self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, ours),))
         self._server.add_registered_method_handlers(service, ours)
 
 
-def _parsing(handler: Any, message: str) -> Any:
+def _parsing(handler: Any, message: str, authenticator: Authenticator) -> Any:
     """A handler that does what `handler` does, and ends calls whose request is not what `message` names."""
     parse = handler.request_deserializer
 
@@ -62,8 +67,10 @@ def _parsing(handler: Any, message: str) -> Any:
         # Parsed where the servicer reads it, which bears any error of ours.
         return handler._replace(request_deserializer=parse_part)
     if handler.response_streaming:
-        return handler._replace(request_deserializer=parse_whole, unary_stream=_stream(handler.unary_stream))
-    return handler._replace(request_deserializer=parse_whole, unary_unary=_unary(handler.unary_unary))
+        return handler._replace(
+            request_deserializer=parse_whole, unary_stream=_stream(handler.unary_stream, authenticator)
+        )
+    return handler._replace(request_deserializer=parse_whole, unary_unary=_unary(handler.unary_unary, authenticator))
 
 
 def _no_message(message: str, content: bytes) -> InvalidRequestError:
@@ -75,19 +82,28 @@ def _no_message(message: str, content: bytes) -> InvalidRequestError:
     )
 
 
-def _unary(serve: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+async def _refuse(request: _Malformed, context: Any, authenticator: Authenticator) -> NoReturn:
+    """End a call whose message is none; whoever may not call at all is told just that."""
+    try:
+        authenticator.caller(context)
+    except GradmeshError as error:
+        await abort(context, error)
+    await abort(context, request.error)
+
+
+def _unary(serve: Callable[[Any, Any], Any], authenticator: Authenticator) -> Callable[[Any, Any], Any]:
     async def unary(request: Any, context: Any) -> Any:
         if type(request) is _Malformed:
-            await abort(context, request.error)
+            await _refuse(request, context, authenticator)
         return await serve(request, context)
 
     return unary
 
 
-def _stream(serve: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+def _stream(serve: Callable[[Any, Any], Any], authenticator: Authenticator) -> Callable[[Any, Any], Any]:
     async def stream(request: Any, context: Any) -> AsyncIterator[Any]:
         if type(request) is _Malformed:
-            await abort(context, request.error)
+            await _refuse(request, context, authenticator)
         async for part in serve(request, context):
             yield part
 

@@ -169,7 +169,7 @@ class Server:
                 ("grpc.max_concurrent_streams", 1024 + 2 * (config.max_running + config.max_waiting)),
             ],
         )
-        parsing: Any = Parsing(server)
+        parsing: Any = Parsing(server, self._authenticator)
         pb_grpc.add_GradientServiceServicer_to_server(
             GradientServicer(
                 config, self._coordinator, self._blobs, self._admission, self._backend, self._authenticator

@@ -7,7 +7,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -183,6 +183,16 @@ def test_every_call_needs_the_token_but_health(locked: Server, keys: Keys) -> No
             calls[name](timeout=10, metadata=bearer(keys.alice))
         check = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=10)
         assert check.status == SERVING
+
+
+@pytest.mark.parametrize("method", ["GradientService/Compute", "GradientService/ListOps", "BlobService/Download"])
+def test_who_may_not_call_learns_nothing_of_his_message(locked: Server, keys: Keys, method: str) -> None:
+    with channel_to(locked, keys) as channel:
+        call: Callable[..., Iterable[bytes]] = channel.unary_stream(f"/gradmesh.v1.{method}")
+        for metadata, kind in ((bearer("nonsense"), UnauthenticatedError), (bearer(keys.alice), InvalidRequestError)):
+            with pytest.raises(grpc.RpcError) as caught:
+                list(call(b"\xff no message", timeout=10, metadata=metadata))
+            assert type(decode_error(caught.value, "")) is kind
 
 
 def test_tokens_come_and_go_with_the_file(keys: Keys, tmp_path: Path) -> None:
