@@ -185,6 +185,11 @@ class Builder:
             self._seen[key] = found
         return V(self, found, spec)
 
+    def find(self, op: str, inputs: tuple[int, ...]) -> V | None:
+        """The value of a node without attributes, if it is there."""
+        found = self._seen.get((op, inputs))
+        return None if found is None else self.value(found)
+
     def emit(self, op: Op, operands: Sequence[V], attrs: Mapping[str, AttrValue]) -> tuple[V, ...]:
         return op.build(self, operands, attrs)
 

@@ -70,12 +70,27 @@ def _div(rw: Rewriter, node: Node, operands: Sequence[V]) -> V | None:
 def _sub(rw: Rewriter, node: Node, operands: Sequence[V]) -> V | None:
     number = rw.constant_of(operands[1])
     # Not -0.0: -0.0 - -0.0 is 0.0.
-    return operands[0] if number == 0 and repr(number) in ("0", "0.0", "False") else None
+    if number == 0 and repr(number) in ("0", "0.0", "False"):
+        return operands[0]
+    negated = _negated(rw, operands[1])
+    return None if negated is None else operands[0] + negated
 
 
 def _add(rw: Rewriter, node: Node, operands: Sequence[V]) -> V | None:
     a, b = operands
-    return a * 2 if a.id == b.id and dtypes.is_differentiable(a.dtype) else None
+    if a.id == b.id and dtypes.is_differentiable(a.dtype):
+        return a * 2
+    for one, other in ((a, b), (b, a)):
+        negated = _negated(rw, other)
+        if negated is not None:
+            return one - negated
+    return None
+
+
+def _negated(rw: Rewriter, value: V) -> V | None:
+    """What a value is the negative of, where it was made so."""
+    made = rw.maker(value)
+    return rw.operand(made) if made is not None and made.op == "neg" else None
 
 
 def _neg(rw: Rewriter, node: Node, operands: Sequence[V]) -> V | None:
@@ -146,7 +161,7 @@ _ALGEBRA: Final[dict[str, Rule]] = {
 
 
 def algebra(graph: Graph) -> Graph:
-    """Identities that keep every bit: x+x, ×1, ÷1, −0, double negation, stacked layout changes."""
+    """Identities that keep every bit: x+x, x+(−y), ×1, ÷1, −0, double negation, stacked layout changes."""
     return Rewriter(graph, _ALGEBRA).graph
 
 

@@ -18,7 +18,7 @@ class Rewriter:
         self.builder = Builder(graph.inputs)
         self._roots: tuple[dict[int, int], dict[int, int]] = {}, {}
         self.number = len(graph.inputs)  # of the value being re-emitted, in the old graph
-        values = [self.builder.value(i) for i in range(len(graph.inputs))]
+        self.values = values = [self.builder.value(i) for i in range(len(graph.inputs))]  # by number in the old graph
         for node in graph.nodes:
             self.builder.origin, self.builder.segment = node.origin, node.segment
             operands = [values[i] for i in node.inputs]

@@ -46,30 +46,22 @@ class _Scalars:
     def __init__(self, graph: Graph) -> None:
         self._absorbed = _absorbed(graph)
 
-    def uniform(self, rw: Rewriter, value: V) -> V | None:
-        """The 0-d value every element of `value` has, or None."""
-        value = rw.spread_from(value, scalar=True)
-        if not value.ndim:
-            return value
-        number = rw.constant_of(value)
-        return None if number is None else constant(value, number)
-
     def factors(self, rw: Rewriter, value: V, original: int) -> tuple[V | None, V | None]:
         """`value` as (scalar, rest); either may be None, rest only when all of it is scalar."""
-        scalar = self.uniform(rw, value)
+        scalar = uniform(rw, value)
         if scalar is not None:
             return scalar, None
         node = rw.maker(value)
         if node is None or node.op != "mul" or not self._absorbed[original]:
             return None, value
         for mine, other in ((0, 1), (1, 0)):
-            scalar = self.uniform(rw, rw.operand(node, mine))
+            scalar = uniform(rw, rw.operand(node, mine))
             if scalar is not None:
                 return scalar, rw.operand(node, other)
         return None, value
 
     def mul(self, rw: Rewriter, node: Node, operands: Sequence[V]) -> V | None:
-        if not _applies(operands[0]):
+        if not applies(operands[0]):
             return None
         (sa, ra), (sb, rb) = (self.factors(rw, v, i) for v, i in zip(operands, node.inputs, strict=True))
         if sa is None and sb is None:
@@ -78,32 +70,32 @@ class _Scalars:
             return None  # one scalar on one side alone: as it should be
         scalar = _times(sa, sb)
         if ra is None and rb is None:
-            return _expanded(scalar, operands[0])
+            return expanded(scalar, operands[0])
         rest = _times(ra, rb)
-        return primitive_of("mul")(rest, _expanded(scalar, rest))
+        return primitive_of("mul")(rest, expanded(scalar, rest))
 
     def neg(self, rw: Rewriter, node: Node, operands: Sequence[V]) -> V | None:
-        if not _applies(operands[0]):
+        if not applies(operands[0]):
             return None
         scalar, rest = self.factors(rw, operands[0], node.inputs[0])
         if scalar is None or rest is None:
             return None
-        return primitive_of("mul")(rest, _expanded(primitive_of("neg")(scalar), rest))
+        return primitive_of("mul")(rest, expanded(primitive_of("neg")(scalar), rest))
 
     def sum_of(self, rw: Rewriter, node: Node, operands: Sequence[V]) -> V | None:
         """x·s ± y·s = (x ± y)·s."""
-        if not _applies(operands[0]):
+        if not applies(operands[0]):
             return None
         (sa, ra), (sb, rb) = (self.factors(rw, v, i) for v, i in zip(operands, node.inputs, strict=True))
         if sa is None or sb is None or ra is None or rb is None or sa.id != sb.id:
             return None
-        return primitive_of("mul")(primitive_of(node.op)(ra, rb), _expanded(sa, ra))
+        return primitive_of("mul")(primitive_of(node.op)(ra, rb), expanded(sa, ra))
 
     def one_operand(self, rw: Rewriter, node: Node, operands: Sequence[V]) -> V | None:
         """Ops linear in one operand: masks, layout changes, sums, picking and putting elements."""
         (position,) = _LINEAR[node.op]
         given = operands[position]
-        if not _applies(given) or (node.op == "expand" and not self._absorbed[rw.number]):
+        if not applies(given) or (node.op == "expand" and not self._absorbed[rw.number]):
             return None
         scalar, rest = self.factors(rw, given, node.inputs[position])
         if scalar is None:
@@ -114,16 +106,16 @@ class _Scalars:
             return None
         changed = [rest if i == position else v for i, v in enumerate(operands)]
         result = primitive_of(node.op)(*changed, **dict(node.attrs))
-        return primitive_of("mul")(result, _expanded(scalar, result))
+        return primitive_of("mul")(result, expanded(scalar, result))
 
     def contract(self, rw: Rewriter, node: Node, operands: Sequence[V]) -> V | None:
-        if not _applies(operands[0]):
+        if not applies(operands[0]):
             return None
         (sa, ra), (sb, rb) = (self.factors(rw, v, i) for v, i in zip(operands, node.inputs, strict=True))
         if (sa is None and sb is None) or ra is None or rb is None:
             return None
         result = primitive_of("contract")(ra, rb, **dict(node.attrs))
-        return primitive_of("mul")(result, _expanded(_times(sa, sb), result))
+        return primitive_of("mul")(result, expanded(_times(sa, sb), result))
 
 
 def _absorbed(graph: Graph) -> list[bool]:
@@ -141,7 +133,17 @@ def _absorbed(graph: Graph) -> list[bool]:
     return [ok or count == 1 for ok, count in zip(passes, uses, strict=True)]
 
 
-def _applies(value: V) -> bool:
+def uniform(rw: Rewriter, value: V) -> V | None:
+    """The 0-d value every element of `value` has, or None."""
+    value = rw.spread_from(value, scalar=True)
+    if not value.ndim:
+        return value
+    number = rw.constant_of(value)
+    return None if number is None else constant(value, number)
+
+
+def applies(value: V) -> bool:
+    """Whether products of this value's shape and dtype may be reordered, and are worth it."""
     return value.ndim > 0 and dtypes.is_differentiable(value.dtype) and not dtypes.is_half(value.dtype)
 
 
@@ -159,7 +161,8 @@ def _times(a: V | None, b: V | None) -> V:
     return product
 
 
-def _expanded(scalar: V, like: V) -> V:
+def expanded(scalar: V, like: V) -> V:
+    """The scalar in another value's shape."""
     expanded = primitive_of("expand")(scalar, shape=like.shape)
     assert isinstance(expanded, V)
     return expanded
