@@ -23,7 +23,7 @@ from gradmesh_engine.ops.pointwise import conjugate, in_float32
 from gradmesh_engine.ops.windows import Windows
 
 # Columns are made for as many images at a time as fit into this many bytes (at least one image).
-COLUMN_BYTES = 512 << 10
+COLUMN_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,8 @@ class Geometry:
     def at_once(self, itemsize: int) -> int:
         """Images whose columns are made together."""
         one = self.column * math.prod(self.outputs) * itemsize
-        return max(1, min(self.images, COLUMN_BYTES // max(one, 1)))
+        runs = -(-self.images // max(1, COLUMN_BYTES // max(one, 1)))
+        return max(1, -(-self.images // max(1, runs)))
 
     def workspace(self, itemsize: int) -> int:
         """Bytes of the buffers of the images whose columns are made together, see _Columns."""
