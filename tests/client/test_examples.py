@@ -54,7 +54,7 @@ from gradmesh.nn.modules import (
 )
 from gradmesh.nn.modules import loss as losses
 from gradmesh.nn.modules import pooling as pools
-from gradmesh.nn.utils import clip_grad, convert_parameters
+from gradmesh.nn.utils import clip_grad, convert_parameters, fusion, parametrizations, parametrize, weight_hooks
 from gradmesh.nn.utils import rnn as sequences
 
 _DOCUMENTED = (
@@ -67,6 +67,7 @@ _DOCUMENTED = (
 _LAYERS = (
     activations, adaptive, attention, container, conv, distance, dropout, embedding, init, lazy, linear, losses, margin,
     norm, parameter, pools, rnn, sequences, shaping, transformer, clip_grad, convert_parameters,
+    fusion, parametrizations, parametrize, weight_hooks,
 )  # fmt: skip
 
 

@@ -25,6 +25,8 @@ MODULES = (
     "gradmesh.nn.functional",
     "gradmesh.nn.init",
     "gradmesh.nn.utils",
+    "gradmesh.nn.utils.parametrizations",
+    "gradmesh.nn.utils.parametrize",
     "gradmesh.nn.utils.rnn",
     "gradmesh.optim",
     "gradmesh.optim.lr_scheduler",

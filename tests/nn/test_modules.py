@@ -330,6 +330,8 @@ REFUSED = [
     "Unflatten(0, 3)",
     "Unflatten(0, [1.5])",
     "AlphaDropout(2)",
+    "init.orthogonal_(torch.ones(3))",
+    "init.sparse_(torch.ones(3), 0.5)",
 ]
 
 
@@ -383,6 +385,11 @@ def test_attention_masks() -> None:
         (lambda t: gm.nn.init.xavier_normal_(t), -9, 9, (2 / 500) ** 0.5),
         (lambda t: gm.nn.init.kaiming_uniform_(t, a=5**0.5), -1 / 300**0.5, 1 / 300**0.5, 1 / 900**0.5),
         (lambda t: gm.nn.init.kaiming_normal_(t, mode="fan_out", nonlinearity="relu"), -9, 9, (2 / 200) ** 0.5),
+        # A normal distribution cut at ±2 sigma has a standard deviation of 0.8796 sigma; above 1 sigma, of 0.4462.
+        (lambda t: gm.nn.init.trunc_normal_(t, std=0.5, a=-1, b=1), -1, 1, 0.8796 * 0.5),
+        (lambda t: gm.nn.init.trunc_normal_(t, mean=-3, std=1.0, a=-2, b=9), -2, 9, 0.4462),
+        (lambda t: gm.nn.init.sparse_(t, 0.25, std=2), -40, 40, 2 * 0.75**0.5),
+        (lambda t: gm.nn.init.orthogonal_(t, gain=3), -3, 3, 3 / 300**0.5),
     ],
 )  # fmt: skip
 def test_random_fill_has_the_stated_spread(fill: Any, low: float, high: float, std: float) -> None:
@@ -393,6 +400,19 @@ def test_random_fill_has_the_stated_spread(fill: Any, low: float, high: float, s
     drawn = parameter.detach().numpy()
     assert low <= drawn.min() and drawn.max() <= high
     assert abs(drawn.std() / std - 1) < 0.02
+
+
+@pytest.mark.parametrize("shape", [(4, 7), (7, 4), (5, 5), (3, 2, 4)])
+def test_orthogonal_fill(shape: tuple[int, ...]) -> None:
+    drawn = gm.nn.init.orthogonal_(gm.empty(*shape), gain=2).numpy().reshape(shape[0], -1)
+    product = drawn @ drawn.T if shape[0] <= drawn.shape[1] else drawn.T @ drawn
+    np.testing.assert_allclose(product, 4 * np.eye(len(product)), atol=1e-5)
+
+
+def test_sparse_fill_leaves_a_share_of_each_column() -> None:
+    drawn = gm.nn.init.sparse_(gm.empty(10, 50), 0.25).numpy()
+    assert set((drawn == 0).sum(0)) == {3}
+    assert len({tuple(column) for column in (drawn == 0).T}) > 10
 
 
 # --- files -----------------------------------------------------------------------------------------

@@ -31,18 +31,20 @@ LEFT_OUT: dict[str, dict[str, str]] = {
             "constant dirac eye kaiming_normal kaiming_uniform normal orthogonal sparse uniform "
             "xavier_normal xavier_uniform"
         ),
-        "not made yet": ("orthogonal_ sparse_ trunc_normal_"),
     },
     "nn.utils": {
         "deprecated name without the underscore": "clip_grad_norm",
+        "values are drawn when they are read: there is nothing to skip": "skip_init",
+        "deprecated, and gm.func.functional_call": "stateless",
         "memory formats: there is one": "convert_conv2d_weight_memory_format convert_conv3d_weight_memory_format",
-        "not made yet": (
-            "fuse_conv_bn_eval fuse_conv_bn_weights fuse_linear_bn_eval fuse_linear_bn_weights "
-            "remove_spectral_norm remove_weight_norm skip_init spectral_norm weight_norm "
-            "parametrizations parametrize stateless"
-        ),
     },
     "nn.utils.rnn": {"helpers of this module": "PackedSequence_ bind copy_method_params"},
+    "nn.utils.parametrize": {
+        "of PyTorch's own tensors": (
+            "get_swap_module_params_on_conversion is_opaque_reference_type is_traceable_wrapper_subclass OpaqueBase"
+        ),
+    },
+    "nn.utils.parametrizations": {},
     "optim": {
         "for sparse gradients, which there are none of": "SparseAdam",
         "for tracing by PyTorch's compiler": "swap_in_optimizer_params_and_state",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import warnings
 from typing import Final
 
 import numpy as np
 
-from gradmesh import _trace
+from gradmesh import _creation, _dtype, _trace
+from gradmesh._functions import binary, factor, layout, order, special, unary
 from gradmesh._modes import no_grad
 from gradmesh._random import Generator
 from gradmesh._tensor import Tensor
@@ -22,6 +24,9 @@ __all__ = [
     "kaiming_uniform_",
     "normal_",
     "ones_",
+    "orthogonal_",
+    "sparse_",
+    "trunc_normal_",
     "uniform_",
     "xavier_normal_",
     "xavier_uniform_",
@@ -175,3 +180,69 @@ def kaiming_normal_(
     Example: `gm.nn.init.kaiming_normal_(gm.empty(3, 5))`. Raises ValueError below two dims.
     """
     return normal_(tensor, 0.0, _kaiming_std(tensor, a, mode, nonlinearity), generator)
+
+
+def orthogonal_(tensor: Tensor, gain: float = 1, generator: Generator | None = None) -> Tensor:
+    """Orthonormal rows or columns, whichever are fewer, times gain (Saxe et al. 2013); dims behind the first are one.
+
+    Example: `gm.nn.init.orthogonal_(gm.empty(3, 5))`. Raises ValueError below two dims.
+    """
+    if tensor.ndim < 2:
+        raise ShapeError("Only tensors with 2 or more dimensions are supported", got=f"{tensor.ndim} dims")
+    if not tensor.numel():
+        return tensor
+    rows = tensor.shape[0]
+    columns = tensor.numel() // rows
+    with no_grad():
+        drawn = normal_(
+            _creation.empty((max(rows, columns), min(rows, columns)), dtype=tensor.dtype), generator=generator
+        )
+        q, r = factor.linalg_qr(drawn)
+        # Signs that make the diagonal positive make the draw uniform over all orthogonal matrices.
+        q = binary.mul(q, unary.sign(layout.diagonal(r)))
+        q = layout.t(q) if rows < columns else q
+        return tensor.copy_(binary.mul(layout.reshape(q, tuple(tensor.shape)), gain))
+
+
+def trunc_normal_(
+    tensor: Tensor,
+    mean: float = 0.0,
+    std: float = 1.0,
+    a: float = -2.0,
+    b: float = 2.0,
+    generator: Generator | None = None,
+) -> Tensor:
+    """Drawn from a normal distribution within [a, b], by the inverse of its distribution function.
+
+    Example: `gm.nn.init.trunc_normal_(gm.empty(3, 5))`. Warns when the mean is far outside.
+    """
+    if mean < a - 2 * std or mean > b + 2 * std:
+        warnings.warn(
+            "mean is more than 2 std from [a, b] in nn.init.trunc_normal_. The distribution of values may be "
+            "incorrect.",
+            stacklevel=2,
+        )
+
+    def below(x: float) -> float:
+        return math.erf((x - mean) / (std * math.sqrt(2.0)))
+
+    with no_grad():
+        wide = uniform_(_creation.empty(tuple(tensor.shape), dtype=_dtype.float64), below(a), below(b), generator)
+        drawn = binary.add(binary.mul(special.erfinv(wide), std * math.sqrt(2.0)), mean)
+        return tensor.copy_(binary.clamp(drawn, a, b))
+
+
+def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Generator | None = None) -> Tensor:
+    """Normal, but a share `sparsity` of each column, rounded up, 0 (Martens 2010). Raises ValueError unless 2-d.
+
+    Example: `gm.nn.init.sparse_(gm.empty(3, 5), sparsity=0.5)`
+    """
+    if tensor.ndim != 2:
+        raise ShapeError("Only tensors with 2 dimensions are supported", expected="2 dims", got=f"{tensor.ndim} dims")
+    zeros = math.ceil(sparsity * tensor.shape[0])
+    with no_grad():
+        normal_(tensor, 0, std, generator)
+        # The places of random numbers in their order are a random order of the rows, in each column.
+        places = uniform_(_creation.empty(tuple(tensor.shape)), generator=generator)
+        ranks = order.argsort(order.argsort(places, 0), 0)
+        return tensor.masked_fill_(binary.lt(ranks, zeros), 0)
