@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from gradmesh import _ahead, _client_backward, _tensor, _views
 from gradmesh._evaluate import TURN, Asking, Issue, StateFailure, evaluating, requesting
 from gradmesh._explore import Exploration, Remains
 from gradmesh._gather import Gathering
+from gradmesh._grad_fn import value_at
 from gradmesh._leaf import Leaf
 from gradmesh._modes import STATE
 from gradmesh._state import EVERYTHING, Along, is_kept
@@ -62,7 +63,7 @@ def backward(
         for index, (value, gradient) in enumerate(zip(wrt, gradients, strict=True)):
             if gradient is not None and value.meta.__class__ is Leaf:
                 if value.meta.hooks:
-                    gradient = _client_backward.run_hooks(value.meta.hooks, gradient, create_graph)
+                    gradient = _client_backward.run_hooks(value.meta.hooks, gradient, create_graph, exploration)
                     gradients[index] = gradient
                     late.append(gradient)
                 if value.meta.grad is not None and value.meta.grad.value.data is None:
@@ -99,12 +100,7 @@ def grad(
         )
     roots, seeds = _seeded(outputs, cotangents)
     retain = create_graph if retain_graph is None else retain_graph
-    wrt = []
-    for tensor in inputs:
-        value = tensor.value
-        if not value.requires_grad:
-            raise AutogradError("One of the differentiated Tensors does not require grad", source=user_line())
-        wrt.append(value)
+    wrt = _wrt(inputs)
     exploration = Exploration(roots)
     exploration.restrict(wrt)
     exploration.check()
@@ -295,16 +291,19 @@ def _retaining(value: Value) -> Leaf | None:
 
 
 def recorded(
-    outputs: Sequence[Value], inputs: Sequence[Value], cotangents: Sequence[Value | None]
+    outputs: Sequence[Value],
+    inputs: Sequence[Value],
+    cotangents: Sequence[Value | None],
+    barrier: Collection[Made] = (),
 ) -> list[Value | None]:
     """The gradients of the sum of `outputs`, each against its cotangent, None for ones: recorded, not computed.
 
-    What does not require grad among the outputs adds nothing; nothing is used up.
+    What does not require grad among the outputs adds nothing; nothing is used up. Nothing flows through the barrier.
     """
     pairs = [(o, c) for o, c in zip(outputs, cotangents, strict=True) if o.requires_grad]
     roots = [output for output, _ in pairs]
     exploration = Exploration(roots)
-    exploration.restrict(inputs)
+    exploration.restrict(inputs, barrier)
     exploration.check()
     return _client_backward.differentiate(roots, [c for _, c in pairs], exploration, inputs, True)
 
@@ -312,9 +311,9 @@ def recorded(
 # --- what is asked --------------------------------------------------------------------------------
 
 
-def several(tensors: Tensor | Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """One tensor or a sequence of them, as a tuple."""
-    return (tensors,) if isinstance(tensors, _tensor.Tensor) else tuple(tensors)
+def several(tensors: Any) -> tuple[Any, ...]:
+    """One tensor or edge, or a sequence of them, as a tuple."""
+    return (tensors,) if isinstance(tensors, _tensor.Tensor) or hasattr(tensors, "output_nr") else tuple(tensors)
 
 
 def cotangents_of(given: Tensor | Sequence[Tensor | None] | None) -> tuple[Tensor | None, ...] | None:
@@ -337,7 +336,7 @@ def _seeded(
     roots: list[Value] = []
     seeds: list[Value | None] = []
     for index, tensor in enumerate(tensors):
-        value = tensor.value
+        value = tensor.value if isinstance(tensor, _tensor.Tensor) else value_at(tensor.node, tensor.output_nr)
         given = None if cotangents is None else cotangents[index]
         if not value.requires_grad:
             raise AutogradError(
@@ -399,12 +398,17 @@ def _fitting(given: Tensor, value: Value, index: int) -> Value:
 
 
 def _given_inputs(inputs: Any) -> list[Value]:
-    tensors = [inputs] if isinstance(inputs, _tensor.Tensor) else list(inputs)
+    tensors = several(inputs)
     if not tensors:
         raise AutogradError("`inputs` argument to `backward()` cannot be empty.", source=user_line())
+    return _wrt(tensors)
+
+
+def _wrt(given: Iterable[Any]) -> list[Value]:
+    """What to differentiate with respect to: the values of tensors and edges."""
     found = []
-    for tensor in tensors:
-        value = tensor.value
+    for one in given:
+        value = one.value if isinstance(one, _tensor.Tensor) else value_at(one.node, one.output_nr)
         if not value.requires_grad:
             raise AutogradError("One of the differentiated Tensors does not require grad", source=user_line())
         found.append(value)

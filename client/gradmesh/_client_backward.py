@@ -63,6 +63,9 @@ def _pull(made: Made, cotangents: Sequence[Value | None], needs: tuple[bool, ...
     given = tuple([c is not None for c in cotangents])
     found = pullback(app.declared, app.ins, app.attrs, needs, given)
     values = [*made.inputs, *results_of(made), *[c for c in cotangents if c is not None]]
+    if made.hooks is not None:
+        for index, packed in made.hooks.packed.items():
+            values[index] = packed.value()
     handles = replay(found.graph, [_EMITTER.handle(value) for value in values], _EMITTER)
     made_ones = iter([handle.value for handle in handles if isinstance(handle, _Handle)])
     return [next(made_ones) if connected else None for connected in found.connected]
@@ -119,7 +122,7 @@ def _pass(
             continue
         hooks = made.hooks
         if hooks is not None:
-            cotangents = _before(made, cotangents, create_graph)
+            cotangents = _before(made, cotangents, create_graph, exploration)
         for index, cotangent in enumerate(cotangents):
             if (made, index) in wanted and cotangent is not None:
                 captured[made, index] = cotangent
@@ -201,13 +204,15 @@ def _node(value: Value) -> Made:
     return node
 
 
-def _before(made: Made, cotangents: list[Value | None], create_graph: bool) -> list[Value | None]:
+def _before(
+    made: Made, cotangents: list[Value | None], create_graph: bool, exploration: Exploration
+) -> list[Value | None]:
     """Run the hooks of the tensors that are results of a node, and keep the gradients they retain."""
     hooks = made.hooks
     for index, attached in hooks.tensor.items():
         cotangent = cotangents[index]
         if cotangent is not None:
-            cotangents[index] = run_hooks(attached, cotangent, create_graph)
+            cotangents[index] = run_hooks(attached, cotangent, create_graph, exploration)
     for index, ref in hooks.retain.items():
         tensor, cotangent = ref(), cotangents[index]
         if tensor is not None and cotangent is not None:
@@ -220,9 +225,12 @@ def _before(made: Made, cotangents: list[Value | None], create_graph: bool) -> l
     return cotangents
 
 
-def run_hooks(hooks: Mapping[int, Callable[[Any], Any]], cotangent: Value, create_graph: bool) -> Value:
+def run_hooks(
+    hooks: Mapping[int, Callable[[Any], Any]], cotangent: Value, create_graph: bool, exploration: Exploration
+) -> Value:
     """Call tensor hooks with a gradient; the gradient after what they returned."""
     grad, STATE.grad = STATE.grad, create_graph
+    passing, STATE.passing = STATE.passing, exploration
     try:
         for hook in list(hooks.values()):
             changed = hook(_tensor.Tensor(cotangent))
@@ -244,7 +252,7 @@ def run_hooks(hooks: Mapping[int, Callable[[Any], Any]], cotangent: Value, creat
                 )
             cotangent = changed.value
     finally:
-        STATE.grad = grad
+        STATE.grad, STATE.passing = grad, passing
     return cotangent
 
 

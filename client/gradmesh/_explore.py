@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from gradmesh._gather import Gathering
 from gradmesh._leaf import Edge, Leaf
+from gradmesh._saving import check_allowance
 from gradmesh._skeleton import Bone, Skeleton
 from gradmesh._value import Bundle, Made, Value, saved, source_of, user_line
 from gradmesh_engine.errors import AutogradError
@@ -61,6 +62,7 @@ class Exploration:
         self._seen: set[Made] = set()
         self._written: list[Made] = []
         self._freed: list[Made] = []
+        self._allowed: list[Made] = []
         self._walk([root for root in roots if root.requires_grad])
 
     def _walk(self, stack: list[Value]) -> None:
@@ -120,6 +122,8 @@ class Exploration:
     def _hooks(self, made: Made) -> None:
         if made.hooks.active:
             self.needs_client = True
+        if made.hooks.allowance is not None:
+            self._allowed.append(made)
         for index in made.hooks.retain:
             if isinstance(made, Value):
                 self.retained.append(made)
@@ -139,8 +143,8 @@ class Exploration:
         """One value per leaf met."""
         return list({leaf.meta: leaf for leaf in reversed(self.leaves)}.values())[::-1]
 
-    def restrict(self, wrt: Sequence[Value]) -> None:
-        """Leave only the nodes on a path to one of `wrt`."""
+    def restrict(self, wrt: Sequence[Value], barrier: Collection[Made] = ()) -> None:
+        """Leave only the nodes on a path to one of `wrt`, which does not pass through the barrier."""
         users: dict[Value, list[Made]] = {}
         for made in self.nodes:
             for operand in made.inputs:
@@ -159,13 +163,14 @@ class Exploration:
                 continue
             reached.add(value)
             for made in users.get(value, ()):
-                if made not in keep:
+                if made not in keep and made not in barrier:
                     keep.add(made)
                     stack.extend(results.get(made, ()))
         self.nodes = [made for made in self.nodes if made in keep]
         self.retained = [value for value in self.retained if value in reached]
         self._written = [made for made in self._written if made in keep]
         self._freed = [made for made in self._freed if made in keep]
+        self._allowed = [made for made in self._allowed if made in keep]
 
     def check(self) -> None:
         """Raises AutogradError when a value that is needed was given back or written to since."""
@@ -179,9 +184,17 @@ class Exploration:
                     op="" if made.app is None else made.app.op,
                     source=source_of(made) or user_line(),
                 )
+        for made in self._allowed:
+            check_allowance(made)
         for made in self._written:
-            if made.app is not None:
+            if made.app is not None and not check_allowance(made):
                 _check_written(made)
+
+    def runs(self, made: Made | Leaf) -> bool:
+        """Whether the pass runs through a node, or ends in a leaf."""
+        if isinstance(made, Leaf):
+            return any(value.meta is made for value in self.leaves)
+        return made in self.nodes
 
     def free(self) -> list[Made]:
         """Mark the nodes as used up; returns those that were not."""
@@ -230,8 +243,9 @@ def results_of(made: Made) -> list[Value]:
 def _check_written(made: Made) -> None:
     assert made.app is not None
     uses = saved(made.app, needs_of(made))
+    packed = () if made.hooks is None else made.hooks.packed
     for index, (used, value) in enumerate(zip(uses, (*made.inputs, *results_of(made)), strict=True)):
-        if index == 0 and made.wrote:
+        if (index == 0 and made.wrote) or index in packed:
             continue
         counter = value.counter
         if used and counter is not None and counter.current != value.version:

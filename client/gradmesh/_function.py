@@ -12,8 +12,10 @@ import numpy as np
 from gradmesh import _tensor, _views
 from gradmesh._explore import written_error
 from gradmesh._grad_fn import Node
+from gradmesh._hooks import node_hooks
 from gradmesh._leaf import Edge
 from gradmesh._modes import STATE
+from gradmesh._saving import Packed, check_allowance
 from gradmesh._value import Made, Value, alias, emit, known, place, source_of, user_line
 from gradmesh_engine import dtypes
 from gradmesh_engine.errors import AttributeTypeError, AutogradError, ShapeError
@@ -32,7 +34,7 @@ class _Saved:
     Holds the values, not the tensor, so that a saved result makes no cycle.
     """
 
-    __slots__ = ("counter", "data", "index", "tensor", "version")
+    __slots__ = ("counter", "data", "index", "packed", "tensor", "version")
 
     def __init__(self, tensor: Tensor, index: int) -> None:
         value = tensor.value
@@ -42,6 +44,7 @@ class _Saved:
         self.index = index
         self.counter = None if store is None else store.counter
         self.version = 0 if store is None else store.counter.current
+        self.packed = None if STATE.saving is None else Packed(tensor, STATE.saving)
 
 
 class FunctionCtx:
@@ -93,11 +96,13 @@ class FunctionCtx:
         return tuple([None if saved is None else self._unpacked(saved, node) for saved in self._saved])
 
     def _unpacked(self, saved: _Saved, node: FunctionNode) -> Tensor:
+        if saved.packed is not None:
+            return _tensor.Tensor(saved.packed.value())
         tensor = saved.tensor
         counter = saved.counter
         if counter is None and tensor is not None and tensor._store is not None:
             counter = tensor._store.counter
-        if counter is not None and counter.current != saved.version:
+        if counter is not None and counter.current != saved.version and not check_allowance(node):
             value = alias(saved.data)
             value.counter, value.version = counter, saved.version
             raise written_error(value, source_of(node))
@@ -445,6 +450,8 @@ def _finished(ctx: FunctionCtx, node: FunctionNode, args: Sequence[Any], output:
             _views.replace_history(result, alias(result.value, True, Edge(node, index)))
         results.append(result)
     if tracked:
+        if STATE.allowance is not None:
+            node_hooks(node).allowance = STATE.allowance
         ctx._saved = tuple(
             [
                 None

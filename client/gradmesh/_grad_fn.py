@@ -180,6 +180,20 @@ def node_of(value: Value) -> tuple[Node, int]:
     return _wrapped(made, value), index
 
 
+def value_at(node: Node, index: int) -> Value:
+    """A value whose gradient takes the edge from a node's result."""
+    made = node._made
+    if isinstance(made, Leaf):
+        value: Value = node.variable.value  # type: ignore[attr-defined]
+        return value
+    if isinstance(made, Bundle):
+        return made.result(index)
+    if isinstance(made, Value):
+        return made
+    spec = made.results[index]
+    return Value(spec, requires_grad=True, meta=Edge(made, index))
+
+
 def node_name(made: Made) -> str:
     """The class name of the object users see for a node."""
     return type(_wrapped(made, None)).__name__

@@ -55,20 +55,24 @@ class NodeHooks:
         retain: by result, the tensor that keeps its gradient.
         pre: called with the cotangents of all results.
         post: called with the cotangents of the operands and of the results.
+        packed: by operand, then result, what hooks made of what the derivative reads.
+        allowance: whether that may have been written to, see _saving.
     """
 
-    __slots__ = ("post", "pre", "retain", "tensor")
+    __slots__ = ("allowance", "packed", "post", "pre", "retain", "tensor")
 
     def __init__(self) -> None:
         self.tensor: dict[int, dict[int, Callable[[Any], Any]]] = {}
         self.retain: dict[int, weakref.ref[Tensor]] = {}
         self.pre: dict[int, Callable[..., Any]] = {}
         self.post: dict[int, Callable[..., Any]] = {}
+        self.packed: dict[int, Any] = {}
+        self.allowance: Any = None
 
     @property
     def active(self) -> bool:
         """Whether anything is to be called (gradients to be kept call nothing)."""
-        return bool(self.pre or self.post or any(self.tensor.values()))
+        return bool(self.pre or self.post or self.packed or any(self.tensor.values()))
 
 
 def node_hooks(made: Made) -> NodeHooks:

@@ -31,6 +31,11 @@ class State(threading.local):
         prune: length of `live` at which dead entries are dropped.
         traces: calls with placeholders that are running, see _vmap.
         anomaly: whether gradients are searched for NaN, see autograd.anomaly.
+        saving: hooks around what derivatives read, see autograd.graph.
+        saving_refused: what to say to who enters such hooks, or None.
+        allowance: allows writes to what derivatives read, see _saving.
+        passing: the exploration behind the pass whose hooks are running.
+        duals: the level of dual tensors, see autograd.forward_ad, or None.
         pulling: how many backwards of custom Functions are running, one in the other.
         segment: number of the checkpoint that records, minus that for its derivatives, 0 for none.
     """
@@ -43,6 +48,11 @@ class State(threading.local):
         self.anomaly = False
         self.segment = 0
         self.pulling = 0
+        self.saving: Any = None
+        self.saving_refused: str | None = None
+        self.allowance: Any = None
+        self.passing: Any = None
+        self.duals: Any = None
 
     @property
     def grad(self) -> bool:

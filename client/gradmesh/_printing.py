@@ -6,16 +6,12 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 
-from gradmesh import _dtype
 from gradmesh_engine import dtypes
 from gradmesh_engine.errors import InvalidRequestError
-
-if TYPE_CHECKING:
-    from gradmesh._tensor import Tensor
 
 Profile = Literal["default", "short", "full"]
 
@@ -238,6 +234,7 @@ def tensor_repr(
     *,
     requires_grad: bool = False,
     grad_fn_name: str | None = None,
+    tangent: str | None = None,
     name: str = "tensor",
     default_dtype: np.dtype = dtypes.DEFAULT,
 ) -> str:
@@ -247,6 +244,7 @@ def tensor_repr(
         array: the value, of any shape and any of the dtypes of gradmesh.
         requires_grad: whether the tensor is a leaf that requires a gradient.
         grad_fn_name: class name of its `grad_fn`, None for a leaf.
+        tangent: that of a dual tensor, as text.
         name: the word before the bracket.
         default_dtype: the floating dtype that needs no mention.
 
@@ -270,6 +268,8 @@ def tensor_repr(
         suffixes.append(f"grad_fn=<{grad_fn_name}>")
     elif requires_grad:
         suffixes.append("requires_grad=True")
+    if tangent is not None:
+        suffixes.append(f"tangent={tangent}")
 
     text = prefix + _elements(array, indent, options)
     # One more than the characters of the last line, so that the closing bracket has its place.
@@ -282,14 +282,3 @@ def tensor_repr(
             text += ", " + suffix
             used += len(suffix) + 2
     return text + ")"
-
-
-def render(tensor: Tensor) -> str:
-    """`repr(tensor)`; evaluates the tensor."""
-    grad_fn = tensor.grad_fn
-    return tensor_repr(
-        tensor.numpy(force=True),
-        requires_grad=tensor.requires_grad,
-        grad_fn_name=None if grad_fn is None else type(grad_fn).__name__,
-        default_dtype=_dtype.get_default_dtype().np,
-    )

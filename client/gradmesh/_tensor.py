@@ -432,13 +432,17 @@ class Tensor(TensorMethods):
 
     def __repr__(self) -> str:
         value = self.value
-        name = None
+        name = tangent = None
+        if STATE.duals is not None:
+            primal, carried = STATE.duals.unpack(self)
+            value, tangent = (value, None) if carried is None else (primal.value, repr(carried))
         if value.requires_grad and value.meta.__class__ is not Leaf:
             name = type(_grad_fn.node_of(value)[0]).__name__
         return _printing.tensor_repr(
             self._content(),
             requires_grad=value.requires_grad,
             grad_fn_name=name,
+            tangent=tangent,
             default_dtype=_dtype.get_default_dtype().np,
         )
 

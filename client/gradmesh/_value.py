@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import weakref
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import copysign
 from types import CodeType
 from typing import Any, Final
@@ -356,6 +356,8 @@ def emit(op: str, inputs: tuple[Value, ...], attrs: Mapping[str, AttrValue]) -> 
 
 def _mark(value: Value, app: App, inputs: tuple[Value, ...]) -> None:
     if value.requires_grad:
+        if STATE.saving is not None or STATE.allowance is not None:
+            _attach(value, app, inputs, (value,))
         for v in inputs:
             if v.meta is INFERENCE and _saves(app, inputs, v):
                 raise AutogradError(
@@ -394,4 +396,12 @@ def _emit_several(app: App, inputs: tuple[Value, ...], requires_grad: bool) -> t
             value.meta = INFERENCE
         bundle.results.append(weakref.ref(value))
         values.append(value)
+    if requires_grad and (STATE.saving is not None or STATE.allowance is not None):
+        _attach(bundle, app, inputs, values)
     return tuple(values)
+
+
+def _attach(made: Made, app: App, inputs: Sequence[Value], results: Sequence[Value]) -> None:
+    from gradmesh._saving import attach
+
+    attach(made, app, inputs, results)

@@ -507,3 +507,188 @@ raises grad can be implicitly created only for real scalar outputs but got torch
 tensor(2.+4.j)
 """,
 )
+
+
+program(
+    "saved_tensors_hooks",
+    """
+graph = torch.autograd.graph
+log = []
+def pack(t):
+    log.append(('pack', tuple(t.shape), t.requires_grad, t.is_leaf, torch.is_grad_enabled()))
+    return t
+def unpack(t):
+    log.append(('unpack', torch.is_grad_enabled()))
+    return t
+x = torch.tensor([1., 2.], requires_grad=True)
+ops = [lambda: x * x, lambda: x * 2, lambda: x.exp(), lambda: x.sin(), lambda: x ** 2, lambda: x + x, lambda: x.sum(),
+       lambda: torch.ones(2, 2) @ x, lambda: x.tanh(), lambda: x.relu(), lambda: (x * 2).exp().log()]
+for op in ops:
+    with graph.saved_tensors_hooks(pack, unpack):
+        y = op()
+    print(log)
+    log.clear()
+    y.sum().backward()
+    print(log)
+    log.clear()
+x.grad = None
+with graph.saved_tensors_hooks(lambda t: t * 3, lambda t: t):
+    y = x * x
+y.sum().backward()
+print(x.grad)
+with graph.saved_tensors_hooks(lambda t: t.detach().numpy(), lambda a: torch.tensor(a)):
+    y = (x * 2).exp().sum() + (x * x).sum()
+print(torch.autograd.grad(y, x))
+class Square(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x, None, x * 1)
+        return x * x
+    @staticmethod
+    def backward(ctx, g):
+        a, _, b = ctx.saved_tensors
+        return g * (a + b)
+with graph.saved_tensors_hooks(pack, unpack):
+    y = Square.apply(x)
+    (g,) = torch.autograd.grad((x ** 3).sum(), x, create_graph=True)
+print(log[:2], torch.autograd.grad(g.sum(), x))
+log.clear()
+print(torch.autograd.grad(y.sum(), x), log)
+with graph.saved_tensors_hooks(pack, lambda t: 3):
+    y = x * x
+fails(lambda: y.sum().backward())
+with graph.saved_tensors_hooks(lambda t: t.mul_(2), unpack):
+    fails(lambda: (x * 1) ** 2)
+with graph.disable_saved_tensors_hooks('no hooks here'):
+    fails(lambda: graph.saved_tensors_hooks(pack, unpack).__enter__())
+    fails(lambda: graph.save_on_cpu().__enter__())
+with graph.saved_tensors_hooks(pack, unpack):
+    fails(lambda: graph.disable_saved_tensors_hooks('not now').__enter__())
+with graph.save_on_cpu():
+    y = x * x
+print(torch.autograd.grad(y.sum(), x))
+a = torch.ones(2, requires_grad=True)
+with graph.allow_mutation_on_saved_tensors() as allowed:
+    b = a.clone()
+    out = (b ** 2).sum()
+    b.sin_()
+    print(b)
+    out.backward()
+    print(a.grad)
+    allowed.clear()
+    out = (a * 2 + b.detach()).exp().sum()
+    fails(lambda: graph.allow_mutation_on_saved_tensors().__enter__())
+fails(lambda: out.backward(), 75)
+""",
+    """
+[('pack', (2,), True, True, False), ('pack', (2,), True, True, False)]
+[('unpack', False), ('unpack', False)]
+[]
+[]
+[('pack', (2,), True, False, False)]
+[('unpack', False)]
+[('pack', (2,), True, True, False)]
+[('unpack', False)]
+[('pack', (2,), True, True, False)]
+[('unpack', False)]
+[]
+[]
+[]
+[]
+[('pack', (2, 2), False, True, False)]
+[('unpack', False)]
+[('pack', (2,), True, False, False)]
+[('unpack', False)]
+[('pack', (2,), True, False, False)]
+[('unpack', False)]
+[('pack', (2,), True, False, False), ('pack', (2,), True, False, False)]
+[('unpack', False), ('unpack', False)]
+tensor([ 6., 12.])
+(tensor([ 16.7781, 113.1963]),)
+[('pack', (2,), True, True, False), ('pack', (2,), False, True, False)] (tensor([ 6., 12.]),)
+(tensor([2., 4.]),) [('unpack', False), ('unpack', False)]
+raises Output of saved tensor unpack_hook expected to be a Tensor but got result of type int
+raises A saved tensor pack hook is modifying its input in place. Tensors provided as input to pac
+raises no hooks here
+raises no hooks here
+raises not now
+(tensor([2., 4.]),)
+tensor([0.8415, 0.8415], grad_fn=<SinBackward0>)
+tensor([2., 2.])
+raises allow_mutation_on_saved_tensors contexts cannot be nested
+raises Trying to backward outside of the 'allow_mutation_on_saved_tensors' context
+""",
+)
+
+
+program(
+    "edges_and_several_hooks",
+    """
+graph = torch.autograd.graph
+x = torch.tensor([1., 2.], requires_grad=True)
+t = torch.ones(2)
+graph.increment_version(t)
+graph.increment_version([t, t])
+print(t._version)
+b = x.exp()
+c = (b * b).sum()
+graph.increment_version(b)
+fails(lambda: c.backward(), 105)
+y = x * 2
+edges = [graph.get_gradient_edge(one) for one in (x, y, y.unbind()[1])]
+print([(edge.node.name(), edge.output_nr) for edge in edges])
+print(edges[1].node is y.grad_fn, edges[0]._fields)
+print(isinstance(y.grad_fn, graph.Node), issubclass(type(y.grad_fn), graph.Node), isinstance(3, graph.Node))
+print(torch.autograd.grad((y * y).sum(), edges[1], retain_graph=True))
+print(torch.autograd.grad((y * 3).sum(), edges[:1] + [x]))
+y = x * 2
+edge = graph.get_gradient_edge(y)
+y.mul_(3)
+print(torch.autograd.grad((y * y).sum(), [edge, y], retain_graph=True))
+(y * y).sum().backward(inputs=[edges[0]])
+print(x.grad)
+print(torch.autograd.grad(graph.get_gradient_edge(x * 5), x, torch.ones(2)))
+fails(lambda: graph.get_gradient_edge(torch.ones(1)), 80)
+class Twice(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return x * 2, x * 3
+    @staticmethod
+    def backward(ctx, g, h):
+        return g * 2 + h * 3
+u, v = Twice.apply(x)
+print(torch.autograd.grad((u * v).sum(), [graph.get_gradient_edge(v), x]))
+leaves = [torch.full((2,), float(i), requires_grad=True) for i in range(4)]
+handle = graph.register_multi_grad_hook(leaves, lambda gs: print([None if g is None else g.tolist() for g in gs]))
+(leaves[0] * leaves[1]).sum().backward()
+(leaves[0] + leaves[1] + leaves[2]).sum().backward()
+handle.remove()
+(leaves[0] * 1).sum().backward()
+m = [leaf * 2 for leaf in leaves[:2]]
+with graph.register_multi_grad_hook(m, lambda gs: print('all', gs)):
+    (m[0] * m[1] * 0 + m[0]).sum().backward()
+m = [leaf * 2 for leaf in leaves[:2]]
+with graph.register_multi_grad_hook(m, lambda g: print('any', g), mode='any'):
+    (m[0] + m[1]).sum().backward()
+fails(lambda: graph.register_multi_grad_hook(leaves, print, mode='some'))
+""",
+    """
+3
+raises one of the variables needed for gradient computation has been modified by an inplace operation: [torch.Fl
+[('torch::autograd::AccumulateGrad', 0), ('MulBackward0', 0), ('UnbindBackward0', 1)]
+True ('node', 'output_nr', 'ownership_token')
+True True False
+(tensor([4., 8.]),)
+(tensor([6., 6.]), tensor([6., 6.]))
+(tensor([36., 72.]), tensor([12., 24.]))
+tensor([ 72., 144.])
+(tensor([5., 5.]),)
+raises It is not possible to get the gradient edge for a Tensor that does not require g
+(tensor([2., 4.]), tensor([12., 24.]))
+[[1.0, 1.0], [0.0, 0.0], None, None]
+[[1.0, 1.0], [1.0, 1.0], [1.0, 1.0], None]
+all [tensor([1., 1.]), tensor([0., 0.])]
+any tensor([1., 1.])
+raises Expects mode to be one of ('all', 'any') but got some
+""",
+)

@@ -406,3 +406,74 @@ True True
 (tensor([[2.]]), tensor([[1.]]))
 """,
 )
+
+
+program(
+    "forward_ad",
+    """
+ad = torch.autograd.forward_ad
+x, v = torch.tensor([1., 2.]), torch.tensor([1., 10.])
+fails(lambda: ad.make_dual(x, v))
+print(ad.unpack_dual(x))
+fails(lambda: ad.exit_dual_level())
+with ad.dual_level() as level:
+    d = ad.make_dual(x, v)
+    print(level, d, x, d * d)
+    y = d.sin() * d
+    print(ad.unpack_dual(y), ad.unpack_dual(d).tangent)
+    print(ad.unpack_dual(y.detach()))
+    print(ad.unpack_dual(x), ad.unpack_dual(d.max()))
+    print(ad.unpack_dual(d > 1))
+    z = torch.zeros(2)
+    z.copy_(d)
+    print(ad.unpack_dual(z))
+    w = torch.tensor([3., 4.], requires_grad=True)
+    o = ad.unpack_dual(ad.make_dual(w, v) ** 3)
+    print(o.tangent.detach(), torch.autograd.grad(o.tangent.sum(), w, retain_graph=True))
+    mixed = o.tangent * d + o.primal
+    print(ad.unpack_dual(o.tangent).tangent, ad.unpack_dual(o.primal).tangent, ad.unpack_dual(mixed).tangent.detach())
+    (g,) = torch.autograd.grad(ad.unpack_dual(mixed).primal.sum(), w)
+    print(ad.unpack_dual(g).primal)
+    t = torch.ones(2, requires_grad=True)
+    o = ad.unpack_dual(ad.make_dual(x, t) ** 2)
+    print(o.tangent, torch.autograd.grad(o.tangent.sum(), t))
+    print(ad.unpack_dual(ad.make_dual(torch.tensor([1 + 1j]), torch.tensor([1j])) ** 2))
+    print(ad.unpack_dual(ad.make_dual(x, v, level=0), level=0))
+    m = torch.nn.Linear(2, 1)
+    weights = {'weight': ad.make_dual(torch.ones(1, 2), torch.ones(1, 2)), 'bias': torch.zeros(1)}
+    o = ad.unpack_dual(torch.func.functional_call(m, weights, (x,)))
+    print(o.primal.detach(), o.tangent.detach())
+    fails(lambda: ad.make_dual(x, torch.ones(3)), 100)
+    fails(lambda: ad.make_dual(torch.ones(2, dtype=torch.int64), v))
+    fails(lambda: ad.make_dual(x, torch.ones(2, dtype=torch.int64)))
+    fails(lambda: ad.make_dual(x, v, level=2))
+    fails(lambda: ad.enter_dual_level())
+    fails(lambda: ad.exit_dual_level(level=1))
+print(ad.unpack_dual(d).tangent, ad.enter_dual_level(), ad.exit_dual_level())
+""",
+    """
+raises Trying to create a dual Tensor for forward AD but no level exists, make sure to enter_dual
+UnpackedDualTensor(primal=tensor([1., 2.]), tangent=None)
+raises Dual level must be a positive number.
+0 tensor([1., 2.], tangent=tensor([ 1., 10.])) tensor([1., 2.]) tensor([1., 4.], tangent=tensor([ 2., 40.]))
+UnpackedDualTensor(primal=tensor([0.8415, 1.8186]), tangent=tensor([1.3818, 0.7700])) tensor([ 1., 10.])
+UnpackedDualTensor(primal=tensor([0.8415, 1.8186]), tangent=None)
+UnpackedDualTensor(primal=tensor([1., 2.]), tangent=None) UnpackedDualTensor(primal=tensor(2.), tangent=tensor(10.))
+UnpackedDualTensor(primal=tensor([False,  True]), tangent=None)
+UnpackedDualTensor(primal=tensor([1., 2.]), tangent=tensor([ 1., 10.]))
+tensor([ 27., 480.]) (tensor([ 18., 240.]),)
+None None tensor([  27., 4800.])
+tensor([ 45., 528.])
+tensor([2., 4.], grad_fn=<MulBackward0>) (tensor([2., 4.]),)
+UnpackedDualTensor(primal=tensor([0.+2.j]), tangent=tensor([-2.+2.j]))
+UnpackedDualTensor(primal=tensor([1., 2.]), tangent=tensor([ 1., 10.]))
+tensor([3.]) tensor([3.])
+raises Trying to set a forward gradient that has a different size than that of the original Tensor, this is
+raises Expected primal to be floating point or complex, but got: torch.int64
+raises Expected tangent to be floating point or complex, but got: torch.int64
+raises Invalid level given to _make_dual
+raises Nested forward mode AD is not supported at the moment
+raises Trying to exit a forward AD level that was not the last one that was created. This is not
+None 0 None
+""",
+)

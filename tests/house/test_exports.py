@@ -16,6 +16,8 @@ MODULES = (
     "gradmesh",
     "gradmesh.aio",
     "gradmesh.autograd",
+    "gradmesh.autograd.forward_ad",
+    "gradmesh.autograd.graph",
     "gradmesh.autograd.functional",
     "gradmesh.func",
     "gradmesh.fft",

@@ -13,7 +13,7 @@ from gradmesh._modes import enable_grad, inference_mode, no_grad, set_grad_enabl
 from gradmesh._tensor import Tensor
 from gradmesh._value import user_line
 from gradmesh._vmap import vmap
-from gradmesh.autograd import functional
+from gradmesh.autograd import forward_ad, functional, graph
 from gradmesh.autograd.anomaly import detect_anomaly, set_detect_anomaly
 from gradmesh.autograd.gradcheck import GradcheckError, gradcheck, gradgradcheck
 from gradmesh_engine.errors import AutogradError, ShapeError
@@ -25,11 +25,13 @@ __all__ = [
     "backward",
     "detect_anomaly",
     "enable_grad",
+    "forward_ad",
     "function",
     "functional",
     "grad",
     "gradcheck",
     "gradgradcheck",
+    "graph",
     "inference_mode",
     "no_grad",
     "set_detect_anomaly",
