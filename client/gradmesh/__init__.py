@@ -17,17 +17,20 @@ choose_kernels()
 from gradmesh._creation import (
     arange,
     as_tensor,
+    asarray,
     empty,
     empty_like,
     eye,
     from_dlpack,
     from_numpy,
+    frombuffer,
     full,
     full_like,
     linspace,
     logspace,
     ones,
     ones_like,
+    range,
     scalar_tensor,
     tensor,
     zeros,
@@ -85,6 +88,11 @@ from gradmesh._functions import (
     elementary as _elementary,
     factor as _factor,
     inspect as _inspect,
+    writing as _writing,
+    tapers as _tapers,
+    strided as _strided,
+    kernels as _kernels,
+    integers as _integers,
     layout as _layout,
     linalg as _linalg,
     native as _native,
@@ -130,12 +138,17 @@ from gradmesh._functions.order import *
 from gradmesh._functions.place import *
 from gradmesh._functions.ranking import pairwise_distance, pdist
 from gradmesh._functions.reduce import *
-from gradmesh._functions.sample import bernoulli
+from gradmesh._functions.sample import bernoulli, binomial, poisson
 from gradmesh._functions.select import *
 from gradmesh._functions.shapes import *
 from gradmesh._functions.special import *
 from gradmesh._functions.solve import *
 from gradmesh._functions.spectral import *
+from gradmesh._functions.integers import *
+from gradmesh._functions.kernels import *
+from gradmesh._functions.strided import *
+from gradmesh._functions.tapers import *
+from gradmesh._functions.writing import *
 from gradmesh._functions.unary import *
 from gradmesh._functions.windows import (
     adaptive_avg_pool1d,
@@ -172,6 +185,9 @@ from gradmesh._random import (
     seed,
     set_rng_state,
 )
+from gradmesh import _switches, _typed, cuda
+from gradmesh._typed import *
+from gradmesh._switches import *
 from gradmesh._session import LocalSession, set_default_session
 from gradmesh._options import TLS, Keepalive, Retry, Timeout
 from gradmesh._stats import ClientStats, stats
@@ -189,6 +205,8 @@ if TYPE_CHECKING:
     from gradmesh._remote import RemoteSession, connect
 
 __version__ = "0.1.0"
+
+newaxis = None
 
 
 def __getattr__(name: str) -> Any:
@@ -219,10 +237,12 @@ __all__ = [
     "aio",
     "arange",
     "as_tensor",
+    "asarray",
     "autograd",
     "avg_pool1d",
     "bernoulli",
     "bfloat16",
+    "binomial",
     "bool",
     "cdouble",
     "celu",
@@ -234,6 +254,7 @@ __all__ = [
     "complex64",
     "connect",
     "contiguous_format",
+    "cuda",
     "conv1d",
     "conv2d",
     "conv3d",
@@ -262,6 +283,10 @@ __all__ = [
     "float64",
     "from_dlpack",
     "from_numpy",
+    "frombuffer",
+    "newaxis",
+    "poisson",
+    "range",
     "full",
     "full_like",
     "func",
@@ -360,3 +385,10 @@ __all__ += _solve.__all__
 __all__ += _special.__all__
 __all__ += _spectral.__all__
 __all__ += _unary.__all__
+__all__ += _integers.__all__
+__all__ += _kernels.__all__
+__all__ += _strided.__all__
+__all__ += _tapers.__all__
+__all__ += _writing.__all__
+__all__ += _switches.__all__
+__all__ += _typed.__all__

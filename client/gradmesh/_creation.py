@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from gradmesh import _dtype, _tensor, _trace
-from gradmesh._functions._common import Number, cast, ints, is_number, number, number_dtype, wrong_type
+from gradmesh._functions._common import Number, cast, ints, is_number, number, number_dtype, one, wrong_type
 from gradmesh._functions._making import convert_array, filled, finish, same_dtype, wanted_dtype
 from gradmesh_engine import dtypes
 from gradmesh_engine.errors import AttributeTypeError, DTypeError, InvalidRequestError, ShapeError, UnknownDTypeError
@@ -181,6 +181,70 @@ def from_dlpack(ext_tensor: Any) -> Tensor:
         name = type(ext_tensor).__name__
         raise AttributeTypeError(f"{name} does not speak DLPack", expected="an object with __dlpack__", got=name)
     return from_numpy(np.from_dlpack(ext_tensor))
+
+
+def asarray(
+    obj: Any,
+    *,
+    dtype: DTypeLike | None = None,
+    device: object = None,
+    copy: bool | None = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """A tensor made from a tensor, an array, a buffer or numbers; `copy` forces a copy of a tensor.
+
+    Example: `gm.asarray([1, 2])` is `tensor([1, 2])`. Raises InvalidRequestError for copy=False of what is no tensor.
+    """
+    if isinstance(obj, _tensor.Tensor):
+        made = obj if dtype is None else cast(obj, _dtype.of(dtype).np)
+        if copy and made is obj:
+            made = one("clone", obj)
+    elif copy is False:
+        raise InvalidRequestError("can't alias arbitrary objects: their content is copied", op="asarray")
+    elif isinstance(obj, (bytes, bytearray, memoryview)):
+        made = frombuffer(obj, dtype=_dtype.get_default_dtype() if dtype is None else dtype)
+    else:
+        made = tensor(obj, dtype=dtype)
+    return finish(made, requires_grad, device)
+
+
+def frombuffer(
+    buffer: Any, *, dtype: DTypeLike, count: int = -1, offset: int = 0, requires_grad: bool = False
+) -> Tensor:
+    """A vector with a copy of a buffer's content: `count` elements from `offset` bytes on.
+
+    Example: `gm.frombuffer(bytes([1, 2]), dtype=gm.uint8)` is `tensor([1, 2], dtype=torch.uint8)`.
+    """
+    try:
+        array = np.frombuffer(buffer, _dtype.of(dtype).np, count, offset)
+    except ValueError as error:
+        raise ShapeError(f"frombuffer: {error}", op="frombuffer") from None
+    return finish(_trace.constant(array.copy()), requires_grad)
+
+
+def range(
+    start: Number = 0,
+    end: Number | None = None,
+    step: Number = 1,
+    *,
+    dtype: DTypeLike | None = None,
+    device: object = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """From start to end, both included, as floats; `arange` is usual. Example: `gm.range(1, 2)` is `tensor([1., 2.])`.
+
+    Raises InvalidRequestError for a step of 0 or away from the end.
+    """
+    first, last = (0, start) if end is None else (start, end)
+    if isinstance(first, complex) or isinstance(last, complex) or isinstance(step, complex):
+        raise DTypeError("range: complex numbers have no order", op="range")
+    if step == 0:
+        raise InvalidRequestError("step must be nonzero", op="range")
+    if (last - first) * step < 0:
+        raise InvalidRequestError("upper bound and lower bound inconsistent with step sign", op="range")
+    wanted = wanted_dtype(dtype)
+    steps = np.arange(int((last - first) / step) + 1)
+    return finish(_trace.constant(convert_array(first + steps * step, wanted)), requires_grad, device)
 
 
 # --- constants ------------------------------------------------------------------------------------

@@ -13,7 +13,9 @@ from gradmesh._functions import (
     binary,
     elementary,
     fill,
+    integers,
     layout,
+    linalg,
     place,
     products,
     reduce,
@@ -30,13 +32,20 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 
 
-def _in_place(function: Callable[Concatenate[Tensor, P], Tensor]) -> Callable[Concatenate[Tensor, P], Tensor]:
+def in_place_of(function: Callable[Concatenate[Tensor, P], Tensor]) -> Callable[Concatenate[Tensor, P], Tensor]:
+    """The function that writes what `function` makes of a tensor into it."""
+
     def method(self: Tensor, /, *args: P.args, **kwargs: P.kwargs) -> Tensor:
         return in_place(self, function(self, *args, **kwargs))
 
     method.__name__ = f"{function.__name__}_"
     method.__doc__ = f"`{function.__name__}` in place."
     return method
+
+
+def _polygamma_(self: Tensor, n: int) -> Tensor:
+    """`polygamma` in place."""
+    return in_place(self, special.polygamma(n, self))
 
 
 class InPlaceMethods:
@@ -46,124 +55,139 @@ class InPlaceMethods:
 
     # --- pointwise, of the tensor alone -------------------------------------------------------------
 
-    abs_ = _in_place(unary.abs)
+    abs_ = in_place_of(unary.abs)
     absolute_ = abs_
-    acos_ = _in_place(unary.acos)
+    acos_ = in_place_of(unary.acos)
     arccos_ = acos_
-    acosh_ = _in_place(unary.acosh)
-    asin_ = _in_place(unary.asin)
+    acosh_ = in_place_of(unary.acosh)
+    arccosh_ = acosh_
+    asin_ = in_place_of(unary.asin)
     arcsin_ = asin_
-    asinh_ = _in_place(unary.asinh)
-    atan_ = _in_place(unary.atan)
+    asinh_ = in_place_of(unary.asinh)
+    arcsinh_ = asinh_
+    atan_ = in_place_of(unary.atan)
     arctan_ = atan_
-    atanh_ = _in_place(unary.atanh)
-    bitwise_not_ = _in_place(unary.bitwise_not)
-    ceil_ = _in_place(unary.ceil)
-    cos_ = _in_place(unary.cos)
-    cosh_ = _in_place(unary.cosh)
-    erf_ = _in_place(unary.erf)
-    erfc_ = _in_place(unary.erfc)
-    exp_ = _in_place(unary.exp)
-    exp2_ = _in_place(unary.exp2)
-    expm1_ = _in_place(unary.expm1)
-    floor_ = _in_place(unary.floor)
-    frac_ = _in_place(unary.frac)
-    log_ = _in_place(unary.log)
-    log10_ = _in_place(unary.log10)
-    log1p_ = _in_place(unary.log1p)
-    log2_ = _in_place(unary.log2)
-    logical_not_ = _in_place(unary.logical_not)
-    neg_ = _in_place(unary.neg)
+    atanh_ = in_place_of(unary.atanh)
+    arctanh_ = atanh_
+    bitwise_not_ = in_place_of(unary.bitwise_not)
+    ceil_ = in_place_of(unary.ceil)
+    cos_ = in_place_of(unary.cos)
+    cosh_ = in_place_of(unary.cosh)
+    erf_ = in_place_of(unary.erf)
+    erfc_ = in_place_of(unary.erfc)
+    exp_ = in_place_of(unary.exp)
+    exp2_ = in_place_of(unary.exp2)
+    expm1_ = in_place_of(unary.expm1)
+    floor_ = in_place_of(unary.floor)
+    frac_ = in_place_of(unary.frac)
+    log_ = in_place_of(unary.log)
+    log10_ = in_place_of(unary.log10)
+    log1p_ = in_place_of(unary.log1p)
+    log2_ = in_place_of(unary.log2)
+    logical_not_ = in_place_of(unary.logical_not)
+    neg_ = in_place_of(unary.neg)
     negative_ = neg_
-    reciprocal_ = _in_place(unary.reciprocal)
+    reciprocal_ = in_place_of(unary.reciprocal)
     relu_ = activation.relu_
-    round_ = _in_place(unary.round)
-    rsqrt_ = _in_place(unary.rsqrt)
-    sgn_ = _in_place(unary.sgn)
-    sigmoid_ = _in_place(unary.sigmoid)
-    sign_ = _in_place(unary.sign)
-    sin_ = _in_place(unary.sin)
-    sinh_ = _in_place(unary.sinh)
-    sqrt_ = _in_place(unary.sqrt)
-    square_ = _in_place(binary.square)
-    tan_ = _in_place(unary.tan)
-    tanh_ = _in_place(unary.tanh)
-    trunc_ = _in_place(unary.trunc)
+    round_ = in_place_of(unary.round)
+    rsqrt_ = in_place_of(unary.rsqrt)
+    sgn_ = in_place_of(unary.sgn)
+    sigmoid_ = in_place_of(unary.sigmoid)
+    sign_ = in_place_of(unary.sign)
+    sin_ = in_place_of(unary.sin)
+    sinh_ = in_place_of(unary.sinh)
+    sqrt_ = in_place_of(unary.sqrt)
+    square_ = in_place_of(binary.square)
+    tan_ = in_place_of(unary.tan)
+    tanh_ = in_place_of(unary.tanh)
+    trunc_ = in_place_of(unary.trunc)
     fix_ = trunc_
 
-    deg2rad_ = _in_place(elementary.deg2rad)
-    nan_to_num_ = _in_place(elementary.nan_to_num)
-    rad2deg_ = _in_place(elementary.rad2deg)
-    digamma_ = _in_place(special.digamma)
-    erfinv_ = _in_place(special.erfinv)
-    i0_ = _in_place(special.i0)
-    lgamma_ = _in_place(special.lgamma)
-    logit_ = _in_place(special.logit)
-    mvlgamma_ = _in_place(special.mvlgamma)
-    sinc_ = _in_place(special.sinc)
+    conj_physical_ = in_place_of(elementary.conj_physical)
+    deg2rad_ = in_place_of(elementary.deg2rad)
+    nan_to_num_ = in_place_of(elementary.nan_to_num)
+    rad2deg_ = in_place_of(elementary.rad2deg)
+    digamma_ = in_place_of(special.digamma)
+    erfinv_ = in_place_of(special.erfinv)
+    i0_ = in_place_of(special.i0)
+    lgamma_ = in_place_of(special.lgamma)
+    logit_ = in_place_of(special.logit)
+    mvlgamma_ = in_place_of(special.mvlgamma)
+    polygamma_ = _polygamma_
+    sinc_ = in_place_of(special.sinc)
 
     # --- pointwise, with other operands -------------------------------------------------------------
 
-    add_ = _in_place(binary.add)
-    addcdiv_ = _in_place(binary.addcdiv)
-    addcmul_ = _in_place(binary.addcmul)
-    atan2_ = _in_place(binary.atan2)
-    bitwise_and_ = _in_place(binary.bitwise_and)
-    bitwise_or_ = _in_place(binary.bitwise_or)
-    bitwise_xor_ = _in_place(binary.bitwise_xor)
-    clamp_ = _in_place(binary.clamp)
+    add_ = in_place_of(binary.add)
+    addcdiv_ = in_place_of(binary.addcdiv)
+    addcmul_ = in_place_of(binary.addcmul)
+    arctan2_ = in_place_of(binary.atan2)
+    atan2_ = arctan2_
+    bitwise_and_ = in_place_of(binary.bitwise_and)
+    bitwise_or_ = in_place_of(binary.bitwise_or)
+    bitwise_xor_ = in_place_of(binary.bitwise_xor)
+    clamp_ = in_place_of(binary.clamp)
     clip_ = clamp_
-    clamp_max_ = _in_place(binary.clamp_max)
-    clamp_min_ = _in_place(binary.clamp_min)
-    div_ = _in_place(binary.div)
+    clamp_max_ = in_place_of(binary.clamp_max)
+    clamp_min_ = in_place_of(binary.clamp_min)
+    div_ = in_place_of(binary.div)
     divide_ = div_
-    eq_ = _in_place(binary.eq)
-    floor_divide_ = _in_place(binary.floor_divide)
-    fmod_ = _in_place(binary.fmod)
-    ge_ = _in_place(binary.ge)
-    gt_ = _in_place(binary.gt)
-    hypot_ = _in_place(binary.hypot)
-    le_ = _in_place(binary.le)
-    lerp_ = _in_place(binary.lerp)
-    logical_and_ = _in_place(binary.logical_and)
-    logical_or_ = _in_place(binary.logical_or)
-    logical_xor_ = _in_place(binary.logical_xor)
-    lt_ = _in_place(binary.lt)
-    mul_ = _in_place(binary.mul)
+    eq_ = in_place_of(binary.eq)
+    floor_divide_ = in_place_of(binary.floor_divide)
+    fmod_ = in_place_of(binary.fmod)
+    ge_ = in_place_of(binary.ge)
+    greater_equal_ = ge_
+    gt_ = in_place_of(binary.gt)
+    greater_ = gt_
+    hypot_ = in_place_of(binary.hypot)
+    le_ = in_place_of(binary.le)
+    less_equal_ = le_
+    lerp_ = in_place_of(binary.lerp)
+    logical_and_ = in_place_of(binary.logical_and)
+    logical_or_ = in_place_of(binary.logical_or)
+    logical_xor_ = in_place_of(binary.logical_xor)
+    lt_ = in_place_of(binary.lt)
+    less_ = lt_
+    mul_ = in_place_of(binary.mul)
     multiply_ = mul_
-    ne_ = _in_place(binary.ne)
-    pow_ = _in_place(binary.pow)
-    remainder_ = _in_place(binary.remainder)
-    sub_ = _in_place(binary.sub)
+    ne_ = in_place_of(binary.ne)
+    not_equal_ = ne_
+    pow_ = in_place_of(binary.pow)
+    remainder_ = in_place_of(binary.remainder)
+    sub_ = in_place_of(binary.sub)
     subtract_ = sub_
     true_divide_ = div_
-    xlogy_ = _in_place(binary.xlogy)
+    xlogy_ = in_place_of(binary.xlogy)
 
-    copysign_ = _in_place(elementary.copysign)
-    float_power_ = _in_place(elementary.float_power)
-    heaviside_ = _in_place(elementary.heaviside)
-    ldexp_ = _in_place(elementary.ldexp)
-    nextafter_ = _in_place(elementary.nextafter)
-    igamma_ = _in_place(special.igamma)
-    igammac_ = _in_place(special.igammac)
+    copysign_ = in_place_of(elementary.copysign)
+    float_power_ = in_place_of(elementary.float_power)
+    heaviside_ = in_place_of(elementary.heaviside)
+    ldexp_ = in_place_of(elementary.ldexp)
+    nextafter_ = in_place_of(elementary.nextafter)
+    igamma_ = in_place_of(special.igamma)
+    igammac_ = in_place_of(special.igammac)
+    bitwise_left_shift_ = in_place_of(integers.bitwise_left_shift)
+    bitwise_right_shift_ = in_place_of(integers.bitwise_right_shift)
+    gcd_ = in_place_of(integers.gcd)
+    lcm_ = in_place_of(integers.lcm)
 
     # --- by position and mask -----------------------------------------------------------------------
 
-    cumprod_ = _in_place(reduce.cumprod)
-    cumsum_ = _in_place(reduce.cumsum)
-    index_add_ = _in_place(select.index_add)
-    index_copy_ = _in_place(select.index_copy)
-    index_fill_ = _in_place(select.index_fill)
-    index_put_ = _in_place(place.index_put)
-    index_reduce_ = _in_place(place.index_reduce)
-    masked_fill_ = _in_place(select.masked_fill)
-    masked_scatter_ = _in_place(select.masked_scatter)
-    put_ = _in_place(place.put)
-    scatter_ = _in_place(select.scatter)
-    scatter_add_ = _in_place(select.scatter_add)
-    scatter_reduce_ = _in_place(place.scatter_reduce)
-    tril_ = _in_place(layout.tril)
-    triu_ = _in_place(layout.triu)
+    cumprod_ = in_place_of(reduce.cumprod)
+    cumsum_ = in_place_of(reduce.cumsum)
+    index_add_ = in_place_of(select.index_add)
+    index_copy_ = in_place_of(select.index_copy)
+    index_fill_ = in_place_of(select.index_fill)
+    index_put_ = in_place_of(place.index_put)
+    index_reduce_ = in_place_of(place.index_reduce)
+    masked_fill_ = in_place_of(select.masked_fill)
+    masked_scatter_ = in_place_of(select.masked_scatter)
+    put_ = in_place_of(place.put)
+    scatter_ = in_place_of(select.scatter)
+    scatter_add_ = in_place_of(select.scatter_add)
+    scatter_reduce_ = in_place_of(place.scatter_reduce)
+    tril_ = in_place_of(layout.tril)
+    triu_ = in_place_of(layout.triu)
 
     # --- whole contents -----------------------------------------------------------------------------
 
@@ -191,7 +215,9 @@ class InPlaceMethods:
 
     # --- products -----------------------------------------------------------------------------------
 
-    addbmm_ = _in_place(products.addbmm)
-    addmv_ = _in_place(products.addmv)
-    addr_ = _in_place(products.addr)
-    renorm_ = _in_place(products.renorm)
+    addbmm_ = in_place_of(products.addbmm)
+    addmm_ = in_place_of(linalg.addmm)
+    addmv_ = in_place_of(products.addmv)
+    addr_ = in_place_of(products.addr)
+    baddbmm_ = in_place_of(linalg.baddbmm)
+    renorm_ = in_place_of(products.renorm)

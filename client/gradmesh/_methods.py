@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,9 @@ from gradmesh._functions import (
     convert,
     differences,
     elementary,
+    fill,
     inspect,
+    integers,
     layout,
     linalg,
     new,
@@ -22,6 +25,7 @@ from gradmesh._functions import (
     sample,
     shapes,
     special,
+    strided,
     unary,
 )
 from gradmesh._functions import select as picks
@@ -93,6 +97,25 @@ def _where(input: Tensor, condition: Tensor, other: Tensor) -> Tensor:
 def _cpu(input: Tensor) -> Tensor:
     """The tensor itself: there is only the CPU."""
     return input
+
+
+def _never(input: Tensor) -> builtins.bool:
+    """False: memory is neither pinned nor shared here."""
+    return False
+
+
+def _always(input: Tensor) -> builtins.bool:
+    """True: tensors are the CPU's."""
+    return True
+
+
+def _nothing(input: Tensor) -> None:
+    """None: tensors have no names."""
+
+
+def _no_dims(input: Tensor) -> builtins.int:
+    """0: no tensor is sparse here."""
+    return 0
 
 
 def _polygamma(input: Tensor, n: int) -> Tensor:
@@ -433,6 +456,12 @@ class TensorMethods(Operators, InPlaceMethods, MatrixMethods):
         """The imaginary part of a complex tensor."""
         return convert.imag(self)
 
+    # Of the kinds of memory and layout that PyTorch has, there is one.
+    is_cpu = property(_always)
+    is_cuda = is_ipu = is_maia = is_meta = is_mkldnn = is_mps = is_mtia = property(_never)
+    is_nested = is_quantized = is_sparse = is_sparse_csr = is_vulkan = is_xla = is_xpu = property(_never)
+    name = property(_nothing)
+
     # --- new tensors like this one ------------------------------------------------------------------
 
     new_empty = new.new_empty
@@ -441,7 +470,37 @@ class TensorMethods(Operators, InPlaceMethods, MatrixMethods):
     new_tensor = new.new_tensor
     new_zeros = new.new_zeros
 
+    # --- whole numbers and strides ------------------------------------------------------------------
+
+    as_strided = strided.as_strided
+    as_strided_scatter = strided.as_strided_scatter
+    bitwise_left_shift = integers.bitwise_left_shift
+    bitwise_right_shift = integers.bitwise_right_shift
+    gcd = integers.gcd
+    lcm = integers.lcm
+
+    # --- activations --------------------------------------------------------------------------------
+
+    hardshrink = activation.hardshrink
+    prelu = activation.prelu
+
+    # --- element by element in Python ---------------------------------------------------------------
+
+    apply_ = fill.apply_
+    map_ = fill.map_
+    map2_ = fill.map2_
+
     # --- questions ----------------------------------------------------------------------------------
+
+    dense_dim = inspect.dim
+    dim_order = inspect.dim_order
+    get_device = inspect.get_device
+    is_conj = inspect.is_conj
+    is_neg = inspect.is_neg
+    is_pinned = _never
+    is_shared = _never
+    sparse_dim = _no_dims
+    to_dense = _cpu
 
     allclose = inspect.allclose
     dim = inspect.dim

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from gradmesh import _tensor
-from gradmesh._functions import binary, linalg, unary
+from gradmesh._functions import binary, integers, layout, linalg, unary
 from gradmesh._functions._common import NUMBERS, Number, Operand, in_place
 from gradmesh_engine import dtypes
 from gradmesh_engine.errors import AttributeTypeError
@@ -58,6 +58,15 @@ def _matmul(self: Tensor, other: Tensor) -> Tensor:
     return linalg.matmul(self, other) if isinstance(other, _tensor.Tensor) else NotImplemented
 
 
+def _rmatmul(self: Tensor, other: Tensor) -> Tensor:
+    return linalg.matmul(other, self) if isinstance(other, _tensor.Tensor) else NotImplemented
+
+
+def _reversed(self: Tensor) -> Tensor:
+    """Dim 0 backwards."""
+    return layout.flip(self, (0,)) if self.ndim else self
+
+
 def _invert(self: Tensor) -> Tensor:
     if dtypes.category(self.dtype.np) > dtypes.INT:
         raise AttributeTypeError(
@@ -97,11 +106,19 @@ class Operators:
     __pow__ = _operator(binary.pow)
     __rpow__ = _reflected(binary.pow)
     __matmul__ = _matmul
+    __rmatmul__ = _rmatmul
+    __lshift__ = _operator(integers.bitwise_left_shift)
+    __rlshift__ = _reflected(integers.bitwise_left_shift)
+    __rshift__ = _operator(integers.bitwise_right_shift)
+    __rrshift__ = _reflected(integers.bitwise_right_shift)
+    __div__ = _operator(binary.div)
+    __rdiv__ = _operator(_divided_by)
 
     __neg__ = unary.neg
     __pos__ = _itself
     __abs__ = unary.abs
     __invert__ = _invert
+    __reversed__ = _reversed
 
     __and__ = _operator(binary.bitwise_and)
     __rand__ = _operator(binary.bitwise_and)
@@ -122,6 +139,9 @@ class Operators:
     __iadd__ = _assigned(binary.add)
     __isub__ = _assigned(binary.sub)
     __imul__ = _assigned(binary.mul)
+    __ilshift__ = _assigned(integers.bitwise_left_shift)
+    __irshift__ = _assigned(integers.bitwise_right_shift)
+    __idiv__ = _assigned(binary.div)
     __itruediv__ = _assigned(binary.div)
     __ifloordiv__ = _assigned(binary.floor_divide)
     __imod__ = _assigned(binary.remainder)

@@ -13,8 +13,9 @@ from gradmesh_engine.graph import TensorSpec
 
 # Ops whose result is a view of their first operand.
 VIEW_OPS: Final = frozenset(
-    "alias chunk diagonal expand flatten imag movedim narrow permute real reshape select slice split split_with_sizes "
-    "squeeze strided_slice t transpose unbind unfold unsqueeze view view_as_complex view_as_real".split()
+    "alias as_strided chunk diagonal expand flatten imag movedim narrow "
+    "permute real reshape select slice split split_with_sizes squeeze strided_slice "
+    "t transpose unbind unfold unsqueeze view view_as_complex view_as_real".split()
 )
 
 
@@ -54,6 +55,11 @@ def overlaps(steps: Sequence[Step], spec: TensorSpec) -> bool:
         view = step.spec(spec)
         if step.op == "expand" and view.size > spec.size:
             return True
+        if step.op == "as_strided":
+            along = [np.arange(n) * s for n, s in zip(view.shape, step.attrs["stride"], strict=True)]
+            places = sum(np.ix_(*along)) if along else np.zeros((), np.int64)
+            if len(np.unique(places)) < view.size:
+                return True
         spec = view
     return False
 
@@ -74,7 +80,7 @@ def _put_back(step: Step, content: Value, value: Value) -> Value:
     parts = _PARTS.get(step.op)
     if parts is not None:
         return parts(content, value)
-    if value.spec.size == content.spec.size and step.op not in ("diagonal", "unfold"):
+    if value.spec.size == content.spec.size and step.op not in ("as_strided", "diagonal", "unfold"):
         return _one("reshape", value, shape=shape)
     return _put_at(step, content, value)
 

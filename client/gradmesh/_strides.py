@@ -51,6 +51,12 @@ def _strided_slice(
     return x[tuple(slice(start, stop, step) for start, stop, step in zip(starts, stops, steps, strict=True))]
 
 
+def _as_strided(x: np.ndarray, shape: tuple[int, ...], stride: tuple[int, ...], offset: int = 0) -> np.ndarray:
+    # Elements are bytes here. The first is told by the array's address, which nothing is read from.
+    first = np.lib.stride_tricks.as_strided(x.reshape(-1, copy=False), (offset + 1,), (1,))[offset:]
+    return np.lib.stride_tricks.as_strided(first, shape, stride)
+
+
 # What view ops do to strides, for those whose result may differ in more than its place from dense.
 _MOVES: Final[dict[str, Callable[..., np.ndarray]]] = {
     "alias": lambda x: x,
@@ -66,6 +72,7 @@ _MOVES: Final[dict[str, Callable[..., np.ndarray]]] = {
     "slice": lambda x, dim=0, start=None, end=None, step=1: _along(x, dim, slice(start, end, step)),
     "narrow": lambda x, dim, start, length: _along(x, dim, slice(start, start + length)),
     "strided_slice": _strided_slice,
+    "as_strided": _as_strided,
     "diagonal": lambda x, offset=0, dim1=0, dim2=1: x.diagonal(offset, dim1, dim2),
 }
 

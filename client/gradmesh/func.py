@@ -25,6 +25,7 @@ from gradmesh_engine.errors import AttributeTypeError, InvalidRequestError, NotD
 
 __all__ = [
     "functional_call",
+    "functionalize",
     "grad",
     "grad_and_value",
     "hessian",
@@ -32,6 +33,7 @@ __all__ = [
     "jacrev",
     "jvp",
     "linearize",
+    "replace_all_batch_norm_modules_",
     "stack_module_state",
     "vjp",
     "vmap",
@@ -506,3 +508,27 @@ def stack_module_state(models: Sequence[Module]) -> tuple[dict[str, Tensor], dic
         stacked([dict(model.named_parameters()) for model in models]),
         stacked([dict(model.named_buffers()) for model in models]),
     )
+
+
+def functionalize(func: Function, *, remove: str = "mutations") -> Function:
+    """The function itself: what is recorded of it holds no writes, whatever it does.
+
+    Example: `gm.func.functionalize(lambda x: x.clone().add_(1))(gm.ones(1))` is `tensor([2.])`.
+    """
+    if remove not in ("mutations", "mutations_and_views"):
+        raise InvalidRequestError(
+            f"functionalize(f, remove='mutations'): received invalid argument for remove={remove}.", got=remove
+        )
+    return func
+
+
+def replace_all_batch_norm_modules_(root: Module) -> Module:
+    """Make the batch norms of a module forget their running statistics, which cannot be mapped over; returns it.
+
+    Example: `gm.func.replace_all_batch_norm_modules_(gm.nn.BatchNorm1d(2)).running_mean` is `None`.
+    """
+    from gradmesh.nn.modules.norm import forget_statistics
+
+    for module in root.modules():
+        forget_statistics(module)
+    return root

@@ -34,6 +34,81 @@ def arrays() -> dict[str, np.ndarray]:
     }
 
 
+NAMES = """
+i << 2
+2 << j
+u >> 1
+i >> j
+torch.bitwise_left_shift(i, j)
+torch.bitwise_right_shift(i, 1)
+i.bitwise_left_shift(j)
+torch.gcd(i, j)
+torch.lcm(i, j)
+i.gcd(j)
+i.clone().lcm_(j)
+torch.vander(v.detach())
+torch.vander(v.detach(), 2, increasing=True)
+torch.vander(torch.tensor([1, 2, 3]))
+torch.bartlett_window(5)
+torch.bartlett_window(5, False)
+torch.blackman_window(6)
+torch.hamming_window(6)
+torch.hamming_window(5, True, 0.5, 0.4)
+torch.hann_window(7, periodic=False, dtype=torch.float64)
+torch.hann_window(1)
+torch.kaiser_window(6)
+torch.kaiser_window(6, True, 3.0)
+torch.as_strided(x.detach(), (2, 2), (1, 2))
+torch.as_strided(x.detach(), (2,), (2,), 1)
+torch.as_strided_copy(x.detach(), (2,), (2,), 1)
+x.detach()[1].as_strided((2,), (2,))
+torch.as_strided_scatter(x.detach(), torch.ones(2), (2,), (2,), 1)
+torch.asarray([1, 2])
+torch.asarray(x.detach(), dtype=torch.float64)
+torch.frombuffer(bytearray([1, 0, 2, 0]), dtype=torch.int16)
+torch.frombuffer(bytearray([1, 0, 2, 0]), dtype=torch.uint8, count=2, offset=1)
+torch.range(1, 4)
+torch.range(1.0, 2.0, 0.5)
+torch.range(4, 1, -1)
+torch.abs_(x.detach().clone())
+torch.exp_(x.clone())
+torch.clamp_(x.clone(), -0.5, 0.5)
+torch.selu_(x.clone())
+torch.threshold_(x.clone(), 0.1, 7.0)
+torch.detach(x)
+torch.detach_copy(x.detach())
+torch.view_as_real_copy(c)
+torch.FloatTensor([1, 2])
+torch.LongTensor([[1], [2]])
+reversed(x)
+x.detach().clone().greater_(y.detach())
+x.clone().arctan2_(y)
+sq.clone().addmm_(sq, w[:3])
+torch.bilinear(x, y, torch.ones(4, 3, 3))
+torch.cosine_similarity(x, y)
+torch.embedding(w, i, 2)
+torch.layer_norm(x, (3,))
+torch.group_norm(b, 2)
+torch.batch_norm(x, None, None, None, None, True, 0.1, 1e-5, False)
+torch.instance_norm(b, None, None, None, None, True, 0.1, 1e-5, False)
+torch.rms_norm(x, (3,))
+torch.threshold(x, 0.2, 5.0)
+torch.adaptive_max_pool1d(b, 2)[0]
+torch.adaptive_max_pool1d(b, 2)[1]
+torch.max_pool1d_with_indices(b, 2)[1]
+torch.affine_grid_generator(torch.ones(2, 2, 3), (2, 1, 2, 3), False)
+torch.grid_sampler(im, torch.zeros(2, 1, 1, 2), 0, 0, False)
+torch.binary_cross_entropy_with_logits(x, p.detach())
+torch.binary_cross_entropy_with_logits(x, p.detach(), None, p.detach(), 1)
+torch.cosine_embedding_loss(x, y, torch.ones(2))
+torch.hinge_embedding_loss(x, m * 2 - 1)
+torch.kl_div(x, p, 2)
+torch.margin_ranking_loss(x, y, m * 2 - 1, 0.1)
+torch.poisson_nll_loss(x, p, True, True, 1e-8, 1)
+torch.triplet_margin_loss(x, y, p)
+torch.ctc_loss(b.log_softmax(2), torch.tensor([[1, 2], [2, 1]]), [4, 3], [2, 1])
+"""
+
 POINTWISE = """
 -x
 +x
@@ -509,13 +584,25 @@ F.scaled_dot_product_attention(b, b, b, is_causal=True)
 """
 
 TABLES = {"pointwise": POINTWISE, "reductions": REDUCTIONS, "products": PRODUCTS, "layout": LAYOUT}
-TABLES |= {"casts": CASTS, "nn": NN}
+TABLES |= {"casts": CASTS, "nn": NN, "names": NAMES}
 ROWS = [line for table in TABLES.values() for line in table.strip().splitlines()]
 
 # What PyTorch composes of several recorded functions and gradmesh records as one, or the other way round, and
 # functions whose grad_fn has a number of its own for numbers as operands.
 COARSE = frozenset(
     """
+torch.hinge_embedding_loss(x, m * 2 - 1)
+torch.margin_ranking_loss(x, y, m * 2 - 1, 0.1)
+torch.selu_(x.clone())
+torch.threshold_(x.clone(), 0.1, 7.0)
+torch.view_as_real_copy(c)
+torch.bilinear(x, y, torch.ones(4, 3, 3))
+torch.cosine_similarity(x, y)
+torch.rms_norm(x, (3,))
+torch.adaptive_max_pool1d(b, 2)[0]
+torch.cosine_embedding_loss(x, y, torch.ones(2))
+torch.triplet_margin_loss(x, y, p)
+torch.ctc_loss(b.log_softmax(2), torch.tensor([[1, 2], [2, 1]]), [4, 3], [2, 1])
 2 ** x
 torch.round(x, decimals=1)
 x.clamp_min(0.1)
@@ -591,6 +678,8 @@ z.addcmul_(x, y)
 z.cumsum_(0)
 z.add_(i)
 z[0].mul_(2)
+z.as_strided((2, 2), (3, 1), 1).mul_(3)
+z[1].as_strided((2,), (2,)).zero_()
 z.t().add_(1)
 z.view(-1)[1:3].zero_()
 """

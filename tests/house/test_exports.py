@@ -19,6 +19,7 @@ MODULES = (
     "gradmesh.autograd.forward_ad",
     "gradmesh.autograd.graph",
     "gradmesh.autograd.functional",
+    "gradmesh.cuda",
     "gradmesh.func",
     "gradmesh.fft",
     "gradmesh.linalg",

@@ -117,6 +117,28 @@ ROWS: tuple[Row, ...] = (
         binary_row(op, samples=binary(dtype="int64", low=0, high=60), dtypes=(*INTS, "bool"), specials=())
         for op in ("bitwise_and", "bitwise_or", "bitwise_xor")
     ),
+    *(
+        row(
+            op,
+            *binary(dtype="int64", low=0, high=40),
+            S(L([-9, 9, 1, 1, -1, -1], "int64"), L([1, 2, 63, 64, 65, -1], "int64")),
+            S(L([200, 7], "uint8"), L([1, 9], "uint8")),
+            S(L([-100, 7], "int8"), L([3, 9], "int8")),
+            dtypes=INTS,
+            errors=(Bad(S(T(3), T(3)), DTypeError),),
+        )
+        for op in ("bitwise_left_shift", "bitwise_right_shift")
+    ),
+    *(
+        row(
+            op,
+            *binary(dtype="int64", low=-30, high=60),
+            S(L([0, 0, 12, -12], "int64"), L([0, 5, -18, 18], "int64")),
+            dtypes=INTS,
+            errors=(Bad(S(T(3), T(3)), DTypeError),),
+        )
+        for op in ("gcd", "lcm")
+    ),
     row("bitwise_not", *unary(dtype="int64", low=-60, high=60), dtypes=(*INTS, "bool")),
     # --- exponentials and logarithms --------------------------------------------------------------
     unary_row("exp", dtypes=EVERY, specials=(S(EDGES), S(L([710.0, -745.0, 88.0])))),

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from gradmesh_engine.errors import DTypeError, InvalidGraphError, ShapeError
-from tests.ops.rows import KEY, Bad, Row, S, T, row
+from tests.ops.rows import KEY, Bad, I, L, Row, S, T, row
 
 Arrays = Sequence[np.ndarray]
 BIG = 20_000
@@ -52,6 +52,39 @@ def _bernoulli(outputs: Arrays, arrays: Arrays, attrs: Mapping[str, Any]) -> Non
     assert np.isin(x, (0, 1)).all()
     if x.size >= BIG:
         assert abs(float((x - p).mean())) < 0.02
+
+
+def _poisson(outputs: Arrays, arrays: Arrays, attrs: Mapping[str, Any]) -> None:
+    (x,) = outputs
+    rate = arrays[0]
+    assert ((x >= 0) & (x == np.floor(x))).all()
+    assert (x[rate == 0] == 0).all()
+    if x.size >= BIG:
+        np.testing.assert_allclose((x - rate).mean(), 0, atol=0.05 * rate.mean())
+        np.testing.assert_allclose(((x - rate) ** 2).mean(), rate.mean(), rtol=0.05)
+
+
+def _binomial(outputs: Arrays, arrays: Arrays, attrs: Mapping[str, Any]) -> None:
+    (x,) = outputs
+    count, p = np.broadcast_arrays(*arrays[:2])
+    assert ((x >= 0) & (x <= count) & (x == np.floor(x))).all()
+    assert (x[p == 1] == count[p == 1]).all()
+    assert (x[p == 0] == 0).all()
+    if x.size >= BIG:
+        np.testing.assert_allclose((x - count * p).mean(), 0, atol=0.05)
+        np.testing.assert_allclose(((x - count * p) ** 2).mean(), (count * p * (1 - p)).mean(), rtol=0.05)
+
+
+def _poisson_at(outputs: Arrays, arrays: Arrays, attrs: Mapping[str, Any]) -> None:
+    from scipy.stats import poisson
+
+    np.testing.assert_array_equal(outputs[0], np.maximum(poisson.ppf(*np.broadcast_arrays(*arrays)), 0))
+
+
+def _binomial_at(outputs: Arrays, arrays: Arrays, attrs: Mapping[str, Any]) -> None:
+    from scipy.stats import binom
+
+    np.testing.assert_array_equal(outputs[0], np.maximum(binom.ppf(*np.broadcast_arrays(*arrays)), 0))
 
 
 def _dropout(outputs: Arrays, arrays: Arrays, attrs: Mapping[str, Any]) -> None:
@@ -158,6 +191,40 @@ ROWS: tuple[Row, ...] = (
         S(T(low=0.0, high=1.0), KEY()),
         check=_bernoulli,
         wrt=(),
+    ),
+    row(
+        "poisson",
+        S(T(BIG // 100, 100, low=0.0, high=20.0), KEY()),
+        S(L([[0.0, 1e-3, 1.0, 5e4]]), KEY()),
+        S(T(low=0.0, high=9.0), KEY()),
+        check=_poisson,
+        wrt=(),
+        errors=(Bad(S(I(3, below=9), KEY()), DTypeError),),
+    ),
+    row(
+        "binomial",
+        S(L([float(n) for n in range(100)]), T(BIG // 100, 1, low=0.0, high=1.0), KEY()),
+        S(L([5.0, 5.0, 0.0]), L([0.0, 1.0, 0.5]), KEY()),
+        check=_binomial,
+        wrt=(),
+        errors=(Bad(S(I(3, below=9), T(3), KEY()), DTypeError),),
+    ),
+    row(
+        "poisson_quantile",
+        S(T(5, 7, low=0.0, high=1.0), T(5, 7, low=0.5, high=40.0)),
+        S(T(9, low=0.0, high=1.0), T(low=0.5, high=40.0)),
+        S(T(0, 3, low=0.0, high=1.0), T(3, low=0.5, high=40.0)),
+        check=_poisson_at,
+        wrt=(),
+        errors=(Bad(S(I(3, below=9), I(3, below=9)), DTypeError),),
+    ),
+    row(
+        "binomial_quantile",
+        S(T(5, 7, low=0.0, high=1.0), L([5.0] * 7), T(5, 7, low=0.1, high=0.9)),
+        S(T(9, low=0.0, high=1.0), L(40.0), T(low=0.1, high=0.9)),
+        check=_binomial_at,
+        wrt=(),
+        errors=(Bad(S(I(3, below=9), I(3, below=9), I(3, below=9)), DTypeError),),
     ),
     row(
         "dropout",

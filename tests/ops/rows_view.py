@@ -364,4 +364,22 @@ EDGES: tuple[Row, ...] = (
     ),
 )
 
-ROWS: tuple[Row, ...] = DIMS + COPIES + PARTS + JOINS + EDGES
+STRIDED: tuple[Row, ...] = (
+    row(
+        "as_strided",
+        S(T(5, 7), shape=(4, 3), stride=(7, 2), offset=1),
+        S(T(9), shape=(4, 3), stride=(2, 1)),
+        S(T(9), shape=(3, 3), stride=(0, 1), offset=6),
+        S(T(9), shape=(), stride=(), offset=3),
+        S(T(9), shape=(0, 2), stride=(1, 1)),
+        ref=lambda t, x, shape, stride, offset=0: t.as_strided(x, shape, stride, offset),
+        dtypes=EVERY,
+        errors=(
+            Bad(S(T(9), shape=(4, 3), stride=(3, 1)), ShapeError, "out of bounds"),
+            Bad(S(T(9), shape=(4, 3), stride=(1,)), ShapeError),
+            Bad(S(T(9), shape=(2,), stride=(-1,), offset=8), ShapeError),
+        ),
+    ),
+)
+
+ROWS: tuple[Row, ...] = DIMS + COPIES + PARTS + JOINS + EDGES + STRIDED

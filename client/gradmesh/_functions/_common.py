@@ -99,7 +99,7 @@ def check_rank(function: str, tensor: Tensor, rank: int) -> None:
         )
 
 
-def tensors_of(function: str, tensors: Sequence[Tensor]) -> list[Tensor]:
+def tensors_of(function: str, tensors: Any) -> list[Tensor]:
     """The members of a non-empty sequence of tensors. Raises AttributeTypeError, ShapeError."""
     if isinstance(tensors, _tensor.Tensor) or not isinstance(tensors, (list, tuple)):
         wrong_type(function, "tensors", "tuple of Tensors", tensors)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
-from gradmesh import _tensor, _views
+import numpy as np
+
+from gradmesh import _tensor, _trace, _views
 from gradmesh._functions._common import Dims, Number, Operand, in_place, ints, one, scalar, spec
-from gradmesh_engine.errors import ShapeError
+from gradmesh_engine.errors import AutogradError, ShapeError
 
 if TYPE_CHECKING:
     from gradmesh._tensor import Tensor
@@ -23,6 +26,37 @@ def fill_(input: Tensor, value: Operand) -> Tensor:
     number = not isinstance(value, _tensor.Tensor)
     source = value if isinstance(value, _tensor.Tensor) else scalar(value, spec(input).dtype)
     return in_place(input, one("fill", input, source, scalar=number, inplace=True))
+
+
+def apply_(input: Tensor, callable: Callable[[Any], Number]) -> Tensor:
+    """Write what a Python function makes of each element; evaluates. Slow.
+
+    Example: `gm.ones(1).apply_(lambda x: x + 1)` is `tensor([2.])`.
+    """
+    return map_(input, input, lambda x, _: callable(x))
+
+
+def map_(input: Tensor, tensor: Tensor, callable: Callable[[Any, Any], Number]) -> Tensor:
+    """Write what a Python function makes of each element and that of another tensor; evaluates. Slow.
+
+    Example: `gm.ones(1).map_(gm.ones(1), lambda x, y: x + y)` is `tensor([2.])`.
+    """
+    return map2_(input, tensor, tensor, lambda x, y, _: callable(x, y))
+
+
+def map2_(input: Tensor, x: Tensor, y: Tensor, callable: Callable[[Any, Any, Any], Number]) -> Tensor:
+    """Write what a Python function makes of each element and those of two tensors; evaluates. Slow.
+
+    Example: `gm.ones(1).map2_(gm.ones(1), gm.ones(1), lambda x, y, z: x + y + z)` is `tensor([3.])`.
+
+    Raises AutogradError for tensors that require gradients.
+    """
+    operands = (input, x, y)
+    if any(operand.requires_grad for operand in operands):
+        raise AutogradError("Can't call apply_() on Variable that requires grad. Use var.detach().apply_() instead.")
+    arrays = np.broadcast_arrays(*(operand.numpy() for operand in operands))
+    made = [callable(*values) for values in zip(*(array.ravel().tolist() for array in arrays), strict=True)]
+    return in_place(input, _trace.constant(np.array(made, spec(input).dtype).reshape(spec(input).shape)))
 
 
 def fill_diagonal_(input: Tensor, fill_value: Number, wrap: bool = False) -> Tensor:

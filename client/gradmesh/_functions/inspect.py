@@ -18,8 +18,12 @@ __all__ = [
     "allclose",
     "can_cast",
     "equal",
+    "get_device",
     "is_complex",
+    "is_conj",
     "is_floating_point",
+    "is_inference",
+    "is_neg",
     "is_nonzero",
     "is_same_size",
     "is_signed",
@@ -28,6 +32,7 @@ __all__ = [
     "numel",
     "promote_types",
     "result_type",
+    "typename",
 ]
 
 # --- sizes ----------------------------------------------------------------------------------------
@@ -51,6 +56,46 @@ def dim(input: Tensor) -> int:
 def numel(input: Tensor) -> int:
     """Number of elements. Example: `gm.numel(gm.ones(2, 3))` is `6`."""
     return spec(input).size
+
+
+def dim_order(input: Tensor) -> tuple[int, ...]:
+    """The dims from the one with the longest stride to that with the shortest.
+
+    Example: `gm.ones(2, 3).t().dim_order()` is `(1, 0)`.
+    """
+    strides = _strides.of(input)
+    return tuple(sorted(range(input.ndim), key=lambda d: -strides[d]))
+
+
+def get_device(input: Tensor) -> int:
+    """-1: the number of the CPU. Example: `gm.get_device(gm.ones(1))` is `-1`."""
+    return -1
+
+
+def is_conj(input: Tensor) -> bool:
+    """False: conjugates are computed here, not marked. Example: `gm.is_conj(gm.ones(1))` is `False`."""
+    return False
+
+
+def is_neg(input: Tensor) -> bool:
+    """False: negatives are computed here, not marked. Example: `gm.is_neg(gm.ones(1))` is `False`."""
+    return False
+
+
+def is_inference(input: Tensor) -> bool:
+    """Whether it was made in inference mode. Example: `gm.is_inference(gm.ones(1))` is `False`."""
+    return input.is_inference()
+
+
+def typename(obj: object) -> str:
+    """The name of a tensor's type or of an object's class.
+
+    Example: `gm.typename(gm.ones(1))` is `'torch.FloatTensor'`.
+    """
+    if isinstance(obj, _tensor.Tensor):
+        return str(obj.type())
+    kind = obj if isinstance(obj, type) else type(obj)
+    return f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins.")
 
 
 def element_size(input: Tensor) -> int:

@@ -117,6 +117,24 @@ def _uniform(input: Tensor, generator: Generator | None) -> Tensor:
     return one("rand", key(generator), shape=own.shape, dtype=wanted.name)
 
 
+def poisson(input: Tensor, generator: Generator | None = None) -> Tensor:
+    """Counts drawn from Poisson distributions of the rates `input` gives, in its dtype.
+
+    Rates below 0 raise InvalidRequestError when it is computed.
+
+    Example: `gm.poisson(gm.zeros(2))` is `tensor([0., 0.])`.
+    """
+    return one("poisson", input, key(generator))
+
+
+def binomial(count: Tensor, prob: Tensor, generator: Generator | None = None) -> Tensor:
+    """Successes among `count` trials of probability `prob`, drawn anew for each pair of elements.
+
+    Example: `gm.binomial(gm.tensor([5.]), gm.ones(1))` is `tensor([5.])`.
+    """
+    return one("binomial", count, prob, key(generator))
+
+
 def cauchy_(input: Tensor, median: float = 0.0, sigma: float = 1.0, *, generator: Generator | None = None) -> Tensor:
     """Write numbers drawn from the Cauchy distribution. Example: `gm.empty(2).cauchy_()`.
 

@@ -6,10 +6,12 @@ import operator
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, overload
 
-from gradmesh import _tensor
+from gradmesh import _dtype, _tensor
 from gradmesh._functions import layout, select
 from gradmesh._functions._common import Dims, ints, many, one, sizes, spec, tensors_of
+from gradmesh._functions.convert import clone
 from gradmesh_engine.errors import AttributeTypeError, ShapeError
+from gradmesh_engine.ops.pointwise import broadcast_shapes as broadcast
 
 if TYPE_CHECKING:
     from gradmesh._tensor import Tensor
@@ -19,7 +21,11 @@ __all__ = [
     "atleast_1d",
     "atleast_2d",
     "atleast_3d",
+    "broadcast_shapes",
     "column_stack",
+    "detach",
+    "detach_",
+    "detach_copy",
     "diagflat",
     "diagonal_copy",
     "dsplit",
@@ -43,6 +49,8 @@ __all__ = [
     "unsafe_split",
     "unsafe_split_with_sizes",
     "unsqueeze_copy",
+    "view_as_complex_copy",
+    "view_as_real_copy",
     "view_copy",
     "vsplit",
 ]
@@ -63,6 +71,40 @@ def diagonal_copy(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) 
 def expand_copy(input: Tensor, size: Sequence[int], *, implicit: bool = False) -> Tensor:
     """`expand` as a copy. Example: `gm.expand_copy(gm.ones(1), (2,))` is `tensor([1., 1.])`."""
     return one("expand_copy", input, shape=sizes("expand_copy", (size,)))
+
+
+def broadcast_shapes(*shapes: int | Sequence[int]) -> _dtype.Size:
+    """The shape that operands of these shapes broadcast to. Raises ShapeError where they do not.
+
+    Example: `gm.broadcast_shapes((2, 1), (3,))` is `torch.Size([2, 3])`.
+    """
+    given = [ints("broadcast_shapes", "shapes", shape) for shape in shapes]
+    return _dtype.Size(broadcast([(), *given]))
+
+
+def detach_copy(input: Tensor) -> Tensor:
+    """A copy through which no gradient flows. Example: `gm.detach_copy(gm.ones(1))` is `tensor([1.])`."""
+    return clone(input.detach())
+
+
+def view_as_complex_copy(input: Tensor) -> Tensor:
+    """`view_as_complex` as a copy. Example: `gm.view_as_complex_copy(gm.ones(1, 2))` is `tensor([1.+1.j])`."""
+    return clone(one("view_as_complex", input))
+
+
+def view_as_real_copy(input: Tensor) -> Tensor:
+    """`view_as_real` as a copy. Example: `gm.view_as_real_copy(gm.tensor([1j]))` is `tensor([[0., 1.]])`."""
+    return clone(one("view_as_real", input))
+
+
+def detach(input: Tensor) -> Tensor:
+    """`Tensor.detach`. Example: `gm.detach(gm.ones(1)).requires_grad` is `False`."""
+    return input.detach()
+
+
+def detach_(input: Tensor) -> Tensor:
+    """`Tensor.detach_`. Example: `gm.detach_(gm.ones(1)).requires_grad` is `False`."""
+    return input.detach_()
 
 
 def narrow_copy(input: Tensor, dim: int, start: int, length: int) -> Tensor:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gradmesh import _creation, _dtype, _tensor, return_types
+from gradmesh import _creation, _dtype, _tensor, _trace, return_types
 from gradmesh._functions._common import Dims, cast, dim_of, ints, many, maybe_cast, one, scalar, spec
+from gradmesh._functions.binary import pow as power
 from gradmesh._functions.convert import conj
 from gradmesh._functions.factor import linalg_eigvalsh, linalg_svdvals
 from gradmesh._functions.layout import flatten, permute, reshape, squeeze, unsqueeze
@@ -28,7 +29,7 @@ from gradmesh_engine.errors import AttributeTypeError, AxisError, DTypeError, Sh
 if TYPE_CHECKING:
     from gradmesh._tensor import Tensor
 
-__all__ = ["chain_matmul", "det", "inverse", "logdet", "matrix_exp", "matrix_power", "pinverse", "slogdet"]
+__all__ = ["chain_matmul", "det", "inverse", "logdet", "matrix_exp", "matrix_power", "pinverse", "slogdet", "vander"]
 
 # --- systems --------------------------------------------------------------------------------------
 
@@ -333,6 +334,21 @@ def _cheapest(sizes: Sequence[int]) -> list[list[int]]:
 def chain_matmul(*matrices: Tensor) -> Tensor:
     """`linalg.multi_dot` under its older name. Example: `gm.chain_matmul(gm.eye(2), gm.eye(2))` is the identity."""
     return linalg_multi_dot(matrices)
+
+
+def vander(x: Tensor, N: int | None = None, increasing: bool = False) -> Tensor:
+    """The powers of each element of a vector, the highest first: (n,) is (n, N), by default (n, n).
+
+    Example: `gm.vander(gm.tensor([2.]), 3)` is `tensor([[4., 2., 1.]])`.
+    """
+    if x.ndim != 1:
+        raise ShapeError("x must be a one-dimensional tensor.", op="vander", got=f"{x.ndim} dims")
+    count = x.shape[0] if N is None else N
+    if count < 0:
+        raise ShapeError(f"N must be non-negative. Got {count}", op="vander", got=str(count))
+    powers = range(count) if increasing else range(count - 1, -1, -1)
+    exponents = _trace.constant(np.array(list(powers), np.int64))
+    return power(unsqueeze(x, 1), exponents)
 
 
 def linalg_vander(x: Tensor, *, N: int | None = None) -> Tensor:

@@ -16,6 +16,7 @@ from gradmesh_engine.ops import filling as _filling  # noqa: F401
 from gradmesh_engine.ops import fourier as _fourier  # noqa: F401
 from gradmesh_engine.ops import grids as _grids  # noqa: F401
 from gradmesh_engine.ops import indexing as _indexing  # noqa: F401
+from gradmesh_engine.ops import integers as _integers  # noqa: F401
 from gradmesh_engine.ops import joining as _joining  # noqa: F401
 from gradmesh_engine.ops import lapack as _lapack  # noqa: F401
 from gradmesh_engine.ops import layout as _layout  # noqa: F401
@@ -45,6 +46,7 @@ from gradmesh_engine.ops import solving as _solving  # noqa: F401
 from gradmesh_engine.ops import sorting as _sorting  # noqa: F401
 from gradmesh_engine.ops import special as _special_functions  # noqa: F401
 from gradmesh_engine.ops import statistics as _statistics  # noqa: F401
+from gradmesh_engine.ops import strided as _strided  # noqa: F401
 from gradmesh_engine.ops import view_copies as _view_copies  # noqa: F401
 from gradmesh_engine.ops import windows as _windows  # noqa: F401
 from gradmesh_engine.ops.base import TABLE, Attr, Composite, Factor, Op, Order, Primitive, Site, lookup, primitive_of

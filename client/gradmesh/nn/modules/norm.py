@@ -11,6 +11,7 @@ from gradmesh._functions import layers as F
 from gradmesh._tensor import Tensor
 from gradmesh.nn import init
 from gradmesh.nn.modules._layer import Layer
+from gradmesh.nn.modules.module import Module
 from gradmesh.nn.parameter import Parameter
 
 __all__ = [
@@ -328,3 +329,10 @@ class LocalResponseNorm(Layer):
     def forward(self, input: Tensor) -> Tensor:
         """(N, C, …) of the same shape. Raises InvalidRequestError below 3 dims."""
         return F.local_response_norm(input, self.size, self.alpha, self.beta, self.k)
+
+
+def forget_statistics(module: Module) -> None:
+    """Make a batch norm normalise by each batch alone; leaves other modules as they are."""
+    if isinstance(module, _BatchNorm):
+        module.running_mean = module.running_var = module.num_batches_tracked = None
+        module.track_running_stats = False
