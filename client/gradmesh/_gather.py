@@ -65,7 +65,8 @@ class Gathering:
             waiting = []
             for operand in made.inputs:
                 if operand not in numbers:
-                    if self._is_input(operand):
+                    pending = operand.data is None and operand.app is not None  # the most frequent, told first
+                    if not pending and self._is_input(operand):
                         self._input(operand)
                     else:
                         waiting.append(operand)
@@ -118,10 +119,11 @@ class Gathering:
         base = self._bundles.get(made) if value.node is not None else None
         if base is None:
             numbers = self._numbers
-            if self._tracked is None:
-                operands = [numbers[operand] for operand in made.inputs]
-            else:
-                operands = self._tracked_operands(value, made)
+            operands = [numbers[operand] for operand in made.inputs]
+            if self._tracked is not None:
+                for position, operand in enumerate(made.inputs):
+                    if not operand.requires_grad and operand in self._tainted and self._is_tracked(value):
+                        operands[position] = self._detach(operand, operands[position])
             base = self._append(app, made, operands)
             if value.node is not None:
                 self._bundles[made] = base
@@ -131,25 +133,19 @@ class Gathering:
         ):
             self._tainted.add(value)
 
-    def _tracked_operands(self, value: Value, made: Made) -> list[int]:
+    def _is_tracked(self, value: Value) -> bool:
         tracked = self._tracked
         assert tracked is not None
-        results = [value]
-        if value.node is not None:
-            results = [found for found in [ref() for ref in value.node.results] if found is not None]
-        if not any([result in tracked for result in results]):
-            return [self._numbers[operand] for operand in made.inputs]
-        numbers = []
-        for operand in made.inputs:
-            number = self._numbers[operand]
-            if not operand.requires_grad and operand in self._tainted:
-                found = self._detached.get(operand)
-                if found is None:
-                    found = self._append(application("detach", (operand.spec,), {}), operand, [number])
-                    self._detached[operand] = found
-                number = found
-            numbers.append(number)
-        return numbers
+        if value.node is None:
+            return value in tracked
+        return any([result in tracked for result in [ref() for ref in value.node.results] if result is not None])
+
+    def _detach(self, operand: Value, number: int) -> int:
+        found = self._detached.get(operand)
+        if found is None:
+            found = self._append(application("detach", (operand.spec,), {}), operand, [number])
+            self._detached[operand] = found
+        return found
 
     def _append(self, app: App, made: Made, operands: list[int]) -> int:
         first = self._results

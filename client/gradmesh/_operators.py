@@ -19,7 +19,7 @@ def _operator(function: Callable[[Tensor, Any], Tensor]) -> Callable[[Tensor, Op
     """The function for operands it knows; NotImplemented for others, so that Python asks them."""
 
     def operate(self: Tensor, other: Operand) -> Tensor:
-        if isinstance(other, (_tensor.Tensor, *NUMBERS)):
+        if isinstance(other, _tensor.Tensor) or isinstance(other, NUMBERS):  # noqa: SIM101 (quicker than a new tuple)
             return function(self, other)
         return NotImplemented
 

@@ -14,6 +14,7 @@ from gradmesh._value import Value, emit, known, spec_of
 
 if TYPE_CHECKING:
     from gradmesh._tensor import Tensor
+    from gradmesh_engine.graph import TensorSpec
 
 
 def record(op: str, *tensors: Tensor, **attrs: Any) -> Any:
@@ -22,8 +23,18 @@ def record(op: str, *tensors: Tensor, **attrs: Any) -> Any:
     Nothing is computed. The result of a view op shares its operand's storage: writes through one
     are seen through the other. Raises GradmeshError subclasses that carry the user's line.
     """
-    values = tuple([t._value if t._store is None else t._store.sync(t) for t in tensors])
-    result = emit(op, values, attrs)
+    if len(tensors) == 1:  # Most ops have one operand or two, and a comprehension costs as much as all the rest.
+        (only,) = tensors
+        values: tuple[Value, ...] = (only._value if only._store is None else only._store.sync(only),)
+    elif len(tensors) == 2:
+        left, right = tensors
+        values = (
+            left._value if left._store is None else left._store.sync(left),
+            right._value if right._store is None else right._store.sync(right),
+        )
+    else:
+        values = tuple([t._value if t._store is None else t._store.sync(t) for t in tensors])
+    result = emit(op, values, attrs, 4)  # The user called a function which called this one.
     if op in _views.VIEW_OPS:
         return _views.share(tensors[0], op, attrs, result)
     if result.__class__ is Value:
@@ -46,15 +57,19 @@ def constant(array: np.ndarray) -> Tensor:
     return _tensor.Tensor(known(array))
 
 
-@lru_cache(maxsize=1024)
-def _scalar(value: Any, kind: str, dtype: np.dtype) -> np.ndarray:
+def _number(value: Any, dtype: np.dtype) -> tuple[np.ndarray, TensorSpec]:
     array = np.array(value, dtype)
     array.flags.writeable = False
-    return array
+    return array, spec_of((), dtype)
 
 
-def scalar(value: complex, dtype: np.dtype) -> Tensor:
+@lru_cache(maxsize=1024)
+def _kept(value: Any, kind: type, dtype: np.dtype) -> tuple[np.ndarray, TensorSpec]:
+    return _number(value, dtype)
+
+
+def scalar(value: Any, dtype: np.dtype) -> Tensor:
     """A Python number as a 0-d tensor: an input of the graph, so its value is not part of the graph's name."""
     # -0.0 equals 0.0, and NaN nothing, so neither is looked up.
-    array = _scalar(value, type(value).__name__, dtype) if value else np.array(value, dtype)
-    return _tensor.Tensor(Value(spec_of((), dtype), array))
+    array, spec = _kept(value, value.__class__, dtype) if value and value == value else _number(value, dtype)
+    return _tensor.Tensor(Value(spec, array))

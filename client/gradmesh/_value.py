@@ -269,9 +269,9 @@ def _is_inside(filename: str) -> bool:
     return inside
 
 
-def place(made: Made) -> None:
-    """Note where the user's code is now."""
-    frame = sys._getframe(2)
+def place(made: Made, depth: int = 2) -> None:
+    """Note where the user's code is now: at least so many frames up."""
+    frame = sys._getframe(depth)
     while True:
         code = frame.f_code
         filename = code.co_filename
@@ -325,17 +325,23 @@ def user_line() -> str:
 # --- recording ------------------------------------------------------------------------------------
 
 
-def emit(op: str, inputs: tuple[Value, ...], attrs: Mapping[str, AttrValue]) -> Value | tuple[Value, ...]:
+def emit(
+    op: str, inputs: tuple[Value, ...], attrs: Mapping[str, AttrValue], depth: int = 2
+) -> Value | tuple[Value, ...]:
     """Record one application of an op; one value, or a tuple for an op with several results.
 
-    Raises GradmeshError subclasses with the user's line.
+    The user's code is at least `depth` frames up, counted from the next one. Raises GradmeshError subclasses with
+    the user's line.
     """
+    found = None
+    if not attrs:
+        if len(inputs) == 2:
+            left, right = inputs
+            found = _APPS.get((op, id(left.spec), id(right.spec)))
+        elif len(inputs) == 1:
+            found = _APPS.get((op, id(inputs[0].spec)))
     try:
-        if attrs:
-            app = application(op, tuple([v.spec for v in inputs]), attrs)
-        else:
-            found = _APPS.get((op, *[id(v.spec) for v in inputs]))
-            app = found if found is not None else application(op, tuple([v.spec for v in inputs]), attrs)
+        app = found if found is not None else application(op, tuple([v.spec for v in inputs]), attrs)
     except GradmeshError as error:
         raise error.at(op=op, source=user_line()) from None
     requires_grad = False
@@ -348,7 +354,7 @@ def emit(op: str, inputs: tuple[Value, ...], attrs: Mapping[str, AttrValue]) -> 
     if len(outs) != 1:
         return _emit_several(app, inputs, requires_grad)
     value = Value(outs[0], None, app, inputs, requires_grad and app.tracks[0])
-    place(value)
+    place(value, depth)
     if requires_grad or STATE.inference:
         _mark(value, app, inputs)
     return value

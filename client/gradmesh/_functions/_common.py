@@ -62,10 +62,19 @@ def wrong_type(function: str, argument: str, expected: str, value: object) -> No
 
 def one(op: str, *operands: Tensor, **attrs: Any) -> Tensor:
     """Record `op`, which has one result. Raises AttributeTypeError for an operand that is no tensor."""
+    tensor = _tensor.Tensor
     for operand in operands:
-        if not isinstance(operand, _tensor.Tensor):
+        if not isinstance(operand, tensor):
             wrong_type(op, "input", "Tensor", operand)
     result: Tensor = _trace.record(op, *operands, **attrs)
+    return result
+
+
+def both(op: str, input: Operand, other: Operand) -> Tensor:
+    """Record an op of two operands and no attributes; a number becomes a 0-d tensor."""
+    if not (isinstance(input, _tensor.Tensor) and isinstance(other, _tensor.Tensor)):
+        input, other = lift(input, other)
+    result: Tensor = _trace.record(op, input, other)
     return result
 
 
@@ -169,7 +178,7 @@ def _met(tensor: Tensor, value: Number) -> Tensor:
     common = _MET.get(key)
     if common is None:
         common = _MET[key] = common_dtype((tensor, value))
-    return scalar(value, common)
+    return _trace.scalar(value, common) if value.__class__ is float else scalar(value, common)
 
 
 def lift(*operands: Operand) -> list[Tensor]:

@@ -12,6 +12,7 @@ from gradmesh import _tensor
 from gradmesh._functions._common import (
     Number,
     Operand,
+    both,
     first_is_tensor,
     given,
     is_number,
@@ -95,15 +96,16 @@ def _scaled(name: str, operands: list[Tensor], alpha: Number) -> list[Tensor]:
 
 def add(input: Operand, other: Operand, *, alpha: Number = 1) -> Tensor:
     """`input + alpha * other`. Example: `gm.add(gm.ones(2), 1)` is `tensor([2., 2.])`."""
-    operands = lift(input, other)
-    return one("add", *(operands if alpha == 1 else _scaled("add", operands, alpha)))
+    if alpha == 1:
+        return both("add", input, other)
+    return one("add", *_scaled("add", lift(input, other), alpha))
 
 
 def sub(input: Operand, other: Operand, *, alpha: Number = 1) -> Tensor:
     """`input - alpha * other`. Example: `gm.sub(gm.ones(2), 1)` is `tensor([0., 0.])`."""
     operands = lift(input, other)
     for operand in operands:
-        if spec(operand).dtype == dtypes.bool_:
+        if operand._value.spec.dtype.kind == "b":
             raise DTypeError(
                 "Subtraction, the `-` operator, with a bool tensor is not supported. If you are trying to invert a "
                 "mask, use the `~` or `logical_not()` operator instead.",
@@ -111,7 +113,7 @@ def sub(input: Operand, other: Operand, *, alpha: Number = 1) -> Tensor:
                 got="bool",
                 remedy="use ~x to invert a mask, or cast to a number",
             )
-    return one("sub", *(operands if alpha == 1 else _scaled("sub", operands, alpha)))
+    return both("sub", *(operands if alpha == 1 else _scaled("sub", operands, alpha)))
 
 
 def rsub(input: Tensor, other: Operand, *, alpha: Number = 1) -> Tensor:
@@ -123,7 +125,7 @@ def rsub(input: Tensor, other: Operand, *, alpha: Number = 1) -> Tensor:
 
 def mul(input: Operand, other: Operand) -> Tensor:
     """`input * other`. Example: `gm.mul(gm.ones(2), 3)` is `tensor([3., 3.])`."""
-    return one("mul", *lift(input, other))
+    return both("mul", input, other)
 
 
 def div(input: Operand, other: Operand, *, rounding_mode: str | None = None) -> Tensor:
@@ -131,9 +133,8 @@ def div(input: Operand, other: Operand, *, rounding_mode: str | None = None) -> 
 
     Example: `gm.div(gm.ones(2), 2)` is `tensor([0.5000, 0.5000])`.
     """
-    operands = lift(input, other)
     if rounding_mode is None:
-        return one("div", *operands)
+        return both("div", input, other)
     if rounding_mode not in ("trunc", "floor"):
         raise DTypeError(
             f"div expected rounding_mode to be one of None, 'trunc', or 'floor' but found '{rounding_mode}'",
@@ -141,7 +142,7 @@ def div(input: Operand, other: Operand, *, rounding_mode: str | None = None) -> 
             expected="None, 'trunc' or 'floor'",
             got=repr(rounding_mode),
         )
-    return one("div_trunc" if rounding_mode == "trunc" else "div_floor", *operands)
+    return both("div_trunc" if rounding_mode == "trunc" else "div_floor", input, other)
 
 
 def floor_divide(input: Operand, other: Operand) -> Tensor:
@@ -149,7 +150,7 @@ def floor_divide(input: Operand, other: Operand) -> Tensor:
 
     Example: `gm.floor_divide(gm.tensor([-3]), 2)` is `tensor([-2])`.
     """
-    return one("floor_divide", *lift(input, other))
+    return both("floor_divide", input, other)
 
 
 def remainder(input: Operand, other: Operand) -> Tensor:
@@ -169,7 +170,7 @@ def pow(input: Operand, exponent: Operand) -> Tensor:
     if is_number(exponent) and isinstance(input, _tensor.Tensor):
         return one("pow_scalar", input, exponent=number(exponent))
     one_is_tensor("pow", input, exponent)
-    return one("pow", *lift(input, exponent))
+    return both("pow", input, exponent)
 
 
 def square(input: Tensor) -> Tensor:
@@ -201,7 +202,7 @@ def logaddexp(input: Tensor, other: Tensor) -> Tensor:
 def xlogy(input: Operand, other: Operand) -> Tensor:
     """`input * log(other)`, and 0 where input is 0. Example: `gm.xlogy(gm.zeros(1), gm.zeros(1))` is `tensor([0.])`."""
     one_is_tensor("xlogy", input, other)
-    return one("xlogy", *lift(input, other))
+    return both("xlogy", input, other)
 
 
 def minimum(input: Tensor, other: Tensor) -> Tensor:
@@ -245,37 +246,37 @@ def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 
 def eq(input: Tensor, other: Operand) -> Tensor:
     """`input == other`, a bool tensor. Example: `gm.eq(gm.ones(1), 1)` is `tensor([True])`."""
     first_is_tensor("eq", input)
-    return one("eq", *lift(input, other))
+    return both("eq", input, other)
 
 
 def ne(input: Tensor, other: Operand) -> Tensor:
     """`input != other`, a bool tensor. Example: `gm.ne(gm.ones(1), 1)` is `tensor([False])`."""
     first_is_tensor("ne", input)
-    return one("ne", *lift(input, other))
+    return both("ne", input, other)
 
 
 def lt(input: Tensor, other: Operand) -> Tensor:
     """`input < other`, a bool tensor. Example: `gm.lt(gm.ones(1), 2)` is `tensor([True])`."""
     first_is_tensor("lt", input)
-    return one("lt", *lift(input, other))
+    return both("lt", input, other)
 
 
 def le(input: Tensor, other: Operand) -> Tensor:
     """`input <= other`, a bool tensor. Example: `gm.le(gm.ones(1), 1)` is `tensor([True])`."""
     first_is_tensor("le", input)
-    return one("le", *lift(input, other))
+    return both("le", input, other)
 
 
 def gt(input: Tensor, other: Operand) -> Tensor:
     """`input > other`, a bool tensor. Example: `gm.gt(gm.ones(1), 1)` is `tensor([False])`."""
     first_is_tensor("gt", input)
-    return one("gt", *lift(input, other))
+    return both("gt", input, other)
 
 
 def ge(input: Tensor, other: Operand) -> Tensor:
     """`input >= other`, a bool tensor. Example: `gm.ge(gm.ones(1), 1)` is `tensor([True])`."""
     first_is_tensor("ge", input)
-    return one("ge", *lift(input, other))
+    return both("ge", input, other)
 
 
 # --- logic and bits -------------------------------------------------------------------------------
@@ -298,17 +299,17 @@ def logical_xor(input: Tensor, other: Tensor) -> Tensor:
 
 def bitwise_and(input: Operand, other: Operand) -> Tensor:
     """`input & other`, of integers or bools. Example: `gm.bitwise_and(gm.tensor([6]), 3)` is `tensor([2])`."""
-    return one("bitwise_and", *lift(input, other))
+    return both("bitwise_and", input, other)
 
 
 def bitwise_or(input: Operand, other: Operand) -> Tensor:
     """`input | other`, of integers or bools. Example: `gm.bitwise_or(gm.tensor([6]), 3)` is `tensor([7])`."""
-    return one("bitwise_or", *lift(input, other))
+    return both("bitwise_or", input, other)
 
 
 def bitwise_xor(input: Operand, other: Operand) -> Tensor:
     """`input ^ other`, of integers or bools. Example: `gm.bitwise_xor(gm.tensor([6]), 3)` is `tensor([5])`."""
-    return one("bitwise_xor", *lift(input, other))
+    return both("bitwise_xor", input, other)
 
 
 # --- choosing -------------------------------------------------------------------------------------

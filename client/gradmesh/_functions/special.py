@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gradmesh import _tensor
-from gradmesh._functions._common import Operand, lift, one, one_is_tensor
+from gradmesh._functions._common import Operand, both, one, one_is_tensor
 from gradmesh._modes import is_grad_enabled
 from gradmesh_engine.errors import NotDifferentiableError
 
@@ -248,7 +248,7 @@ def xlog1py(input: Operand, other: Operand) -> Tensor:
     Example: `gm.special.xlog1py(gm.zeros(1), gm.ones(1))` is `tensor([0.])`.
     """
     one_is_tensor("xlog1py", input, other)
-    return one("xlog1py", *lift(input, other))
+    return both("xlog1py", input, other)
 
 
 def zeta(input: Operand, other: Operand) -> Tensor:
@@ -258,7 +258,7 @@ def zeta(input: Operand, other: Operand) -> Tensor:
     """
     _only_by_other("zeta", input)
     one_is_tensor("zeta", input, other)
-    return one("zeta", *lift(input, other))
+    return both("zeta", input, other)
 
 
 def chebyshev_polynomial_t(input: Operand, n: Operand) -> Tensor:
@@ -267,7 +267,7 @@ def chebyshev_polynomial_t(input: Operand, n: Operand) -> Tensor:
     Example: `gm.special.chebyshev_polynomial_t(gm.ones(1), 2)` is `tensor([1.])`.
     """
     one_is_tensor("chebyshev_polynomial_t", input, n)
-    return one("chebyshev_polynomial_t", *lift(input, n))
+    return both("chebyshev_polynomial_t", input, n)
 
 
 def chebyshev_polynomial_u(input: Operand, n: Operand) -> Tensor:
@@ -276,7 +276,7 @@ def chebyshev_polynomial_u(input: Operand, n: Operand) -> Tensor:
     Example: `gm.special.chebyshev_polynomial_u(gm.ones(1), 2)` is `tensor([3.])`.
     """
     one_is_tensor("chebyshev_polynomial_u", input, n)
-    return one("chebyshev_polynomial_u", *lift(input, n))
+    return both("chebyshev_polynomial_u", input, n)
 
 
 def chebyshev_polynomial_v(input: Operand, n: Operand) -> Tensor:
@@ -285,7 +285,7 @@ def chebyshev_polynomial_v(input: Operand, n: Operand) -> Tensor:
     Example: `gm.special.chebyshev_polynomial_v(gm.ones(1), 2)` is `tensor([1.])`.
     """
     one_is_tensor("chebyshev_polynomial_v", input, n)
-    return one("chebyshev_polynomial_v", *lift(input, n))
+    return both("chebyshev_polynomial_v", input, n)
 
 
 def chebyshev_polynomial_w(input: Operand, n: Operand) -> Tensor:
@@ -294,7 +294,7 @@ def chebyshev_polynomial_w(input: Operand, n: Operand) -> Tensor:
     Example: `gm.special.chebyshev_polynomial_w(gm.ones(1), 2)` is `tensor([5.])`.
     """
     one_is_tensor("chebyshev_polynomial_w", input, n)
-    return one("chebyshev_polynomial_w", *lift(input, n))
+    return both("chebyshev_polynomial_w", input, n)
 
 
 def shifted_chebyshev_polynomial_t(input: Operand, n: Operand) -> Tensor:
@@ -303,7 +303,7 @@ def shifted_chebyshev_polynomial_t(input: Operand, n: Operand) -> Tensor:
     Example: `gm.special.shifted_chebyshev_polynomial_t(gm.ones(1), 2)` is `tensor([1.])`.
     """
     one_is_tensor("shifted_chebyshev_polynomial_t", input, n)
-    return one("shifted_chebyshev_polynomial_t", *lift(input, n))
+    return both("shifted_chebyshev_polynomial_t", input, n)
 
 
 def shifted_chebyshev_polynomial_u(input: Operand, n: Operand) -> Tensor:
@@ -312,7 +312,7 @@ def shifted_chebyshev_polynomial_u(input: Operand, n: Operand) -> Tensor:
     Example: `gm.special.shifted_chebyshev_polynomial_u(gm.ones(1), 2)` is `tensor([3.])`.
     """
     one_is_tensor("shifted_chebyshev_polynomial_u", input, n)
-    return one("shifted_chebyshev_polynomial_u", *lift(input, n))
+    return both("shifted_chebyshev_polynomial_u", input, n)
 
 
 def shifted_chebyshev_polynomial_v(input: Operand, n: Operand) -> Tensor:
@@ -321,7 +321,7 @@ def shifted_chebyshev_polynomial_v(input: Operand, n: Operand) -> Tensor:
     Example: `gm.special.shifted_chebyshev_polynomial_v(gm.ones(1), 2)` is `tensor([1.])`.
     """
     one_is_tensor("shifted_chebyshev_polynomial_v", input, n)
-    return one("shifted_chebyshev_polynomial_v", *lift(input, n))
+    return both("shifted_chebyshev_polynomial_v", input, n)
 
 
 def shifted_chebyshev_polynomial_w(input: Operand, n: Operand) -> Tensor:
@@ -330,7 +330,7 @@ def shifted_chebyshev_polynomial_w(input: Operand, n: Operand) -> Tensor:
     Example: `gm.special.shifted_chebyshev_polynomial_w(gm.ones(1), 2)` is `tensor([5.])`.
     """
     one_is_tensor("shifted_chebyshev_polynomial_w", input, n)
-    return one("shifted_chebyshev_polynomial_w", *lift(input, n))
+    return both("shifted_chebyshev_polynomial_w", input, n)
 
 
 def hermite_polynomial_h(input: Operand, n: Operand) -> Tensor:
@@ -339,7 +339,7 @@ def hermite_polynomial_h(input: Operand, n: Operand) -> Tensor:
     Example: `gm.special.hermite_polynomial_h(gm.ones(1), 2)` is `tensor([2.])`.
     """
     one_is_tensor("hermite_polynomial_h", input, n)
-    return one("hermite_polynomial_h", *lift(input, n))
+    return both("hermite_polynomial_h", input, n)
 
 
 def hermite_polynomial_he(input: Operand, n: Operand) -> Tensor:
@@ -348,7 +348,7 @@ def hermite_polynomial_he(input: Operand, n: Operand) -> Tensor:
     Example: `gm.special.hermite_polynomial_he(gm.ones(1), 2)` is `tensor([0.])`.
     """
     one_is_tensor("hermite_polynomial_he", input, n)
-    return one("hermite_polynomial_he", *lift(input, n))
+    return both("hermite_polynomial_he", input, n)
 
 
 def laguerre_polynomial_l(input: Operand, n: Operand) -> Tensor:
@@ -357,7 +357,7 @@ def laguerre_polynomial_l(input: Operand, n: Operand) -> Tensor:
     Example: `gm.special.laguerre_polynomial_l(gm.ones(1), 2)` is `tensor([-0.5000])`.
     """
     one_is_tensor("laguerre_polynomial_l", input, n)
-    return one("laguerre_polynomial_l", *lift(input, n))
+    return both("laguerre_polynomial_l", input, n)
 
 
 def legendre_polynomial_p(input: Operand, n: Operand) -> Tensor:
@@ -366,4 +366,4 @@ def legendre_polynomial_p(input: Operand, n: Operand) -> Tensor:
     Example: `gm.special.legendre_polynomial_p(gm.ones(1), 2)` is `tensor([1.])`.
     """
     one_is_tensor("legendre_polynomial_p", input, n)
-    return one("legendre_polynomial_p", *lift(input, n))
+    return both("legendre_polynomial_p", input, n)
