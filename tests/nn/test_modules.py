@@ -373,6 +373,51 @@ def test_attention_masks() -> None:
                 np.testing.assert_allclose(got.detach().numpy(), want.detach().numpy(), rtol=1e-5, atol=1e-6)
 
 
+# --- what is drawn ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dim", [0, -1])
+def test_gumbel_softmax_chooses_with_the_probabilities(dim: int) -> None:
+    gm.manual_seed(0)
+    logits = gm.tensor([1.0, 0.0, -1.0, 0.5], requires_grad=True)
+    many = logits.expand(20000, 4)
+    many = many if dim == -1 else many.T
+    hard = gm.nn.functional.gumbel_softmax(many, tau=0.7, hard=True, dim=dim)
+    counts = hard.detach().numpy().sum(0 if dim == -1 else 1)
+    assert set(np.unique(np.round(hard.detach().numpy(), 6))) == {0.0, 1.0}
+    np.testing.assert_allclose(counts / 20000, np.asarray(logits.detach().softmax(0).numpy()), atol=0.01)
+    # The gradient is that of the softmax, which is made again from the same draw.
+    weights = gm.tensor(np.random.default_rng(0).normal(size=hard.shape).astype(np.float32))
+    (hard * weights).sum().backward()
+    gm.manual_seed(0)
+    again = logits.detach().requires_grad_()
+    many = again.expand(20000, 4)
+    soft = gm.nn.functional.gumbel_softmax(many if dim == -1 else many.T, tau=0.7, dim=dim)
+    (soft * weights).sum().backward()
+    np.testing.assert_allclose(logits.grad.numpy(), again.grad.numpy(), rtol=1e-5)
+    assert abs(logits.grad.numpy()).max() > 1
+
+
+@pytest.mark.parametrize("expression", [
+    "Dropout(0.25)", "Dropout1d(0.25)", "Dropout2d(0.25)", "Dropout3d(0.25)", "RReLU(0.2, 0.6)",
+    "AlphaDropout(0.25)", "FeatureAlphaDropout(0.25)",
+])  # fmt: skip
+def test_drawn_layers_keep_the_mean_in_training(expression: str) -> None:
+    gm.manual_seed(0)
+    layer = make(expression, gm)
+    x = -gm.ones(40, 50, 2, 2, 2)[..., 0, 0] if "1d" in expression else -gm.ones(40, 50, 2, 2, 2)
+    x = x[..., 0] if "2d" in expression else x
+    drawn = layer(x).numpy()
+    assert drawn.std() > 0.05
+    mean = {"R": -0.4, "A": 0.0, "F": 0.0}.get(expression[0], -1.0)
+    if mean:
+        assert abs(drawn.mean() - mean) < 0.03
+    whole = drawn.reshape(40, 50, -1)
+    alike = bool((whole == whole[..., :1]).all())
+    assert alike == (expression[:2] in ("Fe",) or expression[7:8] in ("1", "2", "3"))
+    assert (layer.eval()(x).numpy() == layer.eval()(x).numpy()).all()
+
+
 # --- what fills parameters -------------------------------------------------------------------------
 
 

@@ -22,9 +22,6 @@ LEFT_OUT: dict[str, dict[str, str]] = {
             "assert_int_or_pair handle_torch_function has_torch_function has_torch_function_unary "
             "has_torch_function_variadic"
         ),
-        "not made yet": (
-            "celu_ conv_tbc elu_ gumbel_softmax hardtanh_ leaky_relu_ native_channel_shuffle rrelu_ selu_ threshold_"
-        ),
     },
     "nn.init": {
         "deprecated names without the underscore": (

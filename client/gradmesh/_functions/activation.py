@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from gradmesh import _dtype, _limits
+from gradmesh import _creation, _dtype, _limits
 from gradmesh._functions import binary, layout, unary
 from gradmesh._functions._common import in_place, maybe_cast, one
-from gradmesh._functions.sample import key
+from gradmesh._functions.sample import exponential_, key
 from gradmesh._functions.unary import sigmoid, tanh
 from gradmesh_engine.errors import AttributeTypeError, InvalidRequestError, ShapeError
 
@@ -17,20 +17,25 @@ if TYPE_CHECKING:
 __all__ = [
     "alpha_dropout",
     "celu",
+    "celu_",
     "dropout",
     "dropout1d",
     "dropout2d",
     "dropout3d",
     "elu",
+    "elu_",
     "feature_alpha_dropout",
     "feature_dropout",
     "gelu",
     "glu",
+    "gumbel_softmax",
     "hardshrink",
     "hardsigmoid",
     "hardswish",
     "hardtanh",
+    "hardtanh_",
     "leaky_relu",
+    "leaky_relu_",
     "log_softmax",
     "logsigmoid",
     "mish",
@@ -39,7 +44,9 @@ __all__ = [
     "relu6",
     "relu_",
     "rrelu",
+    "rrelu_",
     "selu",
+    "selu_",
     "sigmoid",
     "silu",
     "softmax",
@@ -50,11 +57,12 @@ __all__ = [
     "tanh",
     "tanhshrink",
     "threshold",
+    "threshold_",
 ]
 
 
 def _finish(input: Tensor, result: Tensor, inplace: bool) -> Tensor:
-    return in_place(input, result) if inplace else result
+    return in_place(input, result) if inplace and result is not input else result
 
 
 # --- rectifiers -----------------------------------------------------------------------------------
@@ -348,3 +356,68 @@ def feature_alpha_dropout(input: Tensor, p: float = 0.5, training: bool = False,
     Example: `F.feature_alpha_dropout(gm.ones(1, 2), 0.5)` is `tensor([[1., 1.]])`.
     """
     return _alpha(input, p, training, True, inplace)
+
+
+# --- in place -------------------------------------------------------------------------------------
+
+
+def leaky_relu_(input: Tensor, negative_slope: float = 0.01) -> Tensor:
+    """`leaky_relu` in place. Example: `F.leaky_relu_(gm.tensor([-1., 2.]))` is `tensor([-0.0100,  2.0000])`."""
+    return leaky_relu(input, negative_slope, inplace=True)
+
+
+def elu_(input: Tensor, alpha: float = 1.0) -> Tensor:
+    """`elu` in place. Example: `F.elu_(gm.tensor([-1., 2.]))` is `tensor([-0.6321,  2.0000])`."""
+    return elu(input, alpha, inplace=True)
+
+
+def celu_(input: Tensor, alpha: float = 1.0) -> Tensor:
+    """`celu` in place. Example: `F.celu_(gm.tensor([-1., 2.]))` is `tensor([-0.6321,  2.0000])`."""
+    return celu(input, alpha, inplace=True)
+
+
+def selu_(input: Tensor) -> Tensor:
+    """`selu` in place. Example: `F.selu_(gm.ones(1))` is `tensor([1.0507])`."""
+    return selu(input, inplace=True)
+
+
+def hardtanh_(input: Tensor, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
+    """`hardtanh` in place. Example: `F.hardtanh_(gm.tensor([3.]))` is `tensor([1.])`."""
+    return hardtanh(input, min_val, max_val, inplace=True)
+
+
+def threshold_(input: Tensor, threshold: float, value: float) -> Tensor:
+    """`threshold` in place. Example: `F.threshold_(gm.ones(1), 2., 5.)` is `tensor([5.])`."""
+    return _finish(input, one("threshold", input, threshold=float(threshold), value=float(value)), True)
+
+
+def rrelu_(input: Tensor, lower: float = 1.0 / 8, upper: float = 1.0 / 3, training: bool = False) -> Tensor:
+    """`rrelu` in place. Example: `F.rrelu_(gm.tensor([-1.]), 0.5, 0.5)` is `tensor([-0.5000])`."""
+    return rrelu(input, lower, upper, training, inplace=True)
+
+
+# --- choices --------------------------------------------------------------------------------------
+
+
+def gumbel_softmax(logits: Tensor, tau: float = 1, hard: bool = False, eps: float = 1e-10, dim: int = -1) -> Tensor:
+    """Softmax of the logits with Gumbel noise, over `tau`: near a choice of one, with the logits' probabilities.
+
+    `hard` gives the choice itself, 1 there and 0 elsewhere, with the softmax's gradient (Jang, Gu and Poole 2016).
+    `eps` has no effect.
+
+    Example: `F.gumbel_softmax(gm.zeros(2, 3), hard=True).sum(-1)` is `tensor([1., 1.])`.
+    """
+    noise = unary.neg(unary.log(exponential_(_creation.empty_like(logits.detach()))))
+    soft = softmax(binary.div(binary.add(logits, noise), tau), dim)
+    if not hard:
+        return soft
+    chosen = one("argmax", soft.detach(), dim=dim, keepdim=True)
+    place = binary.eq(chosen, _along(soft, dim))
+    return binary.add(binary.sub(place.to(soft.dtype), soft.detach()), soft)
+
+
+def _along(tensor: Tensor, dim: int) -> Tensor:
+    """The positions along a dim, of a shape that broadcasts with the tensor."""
+    shape = [1] * tensor.ndim
+    shape[dim] = tensor.shape[dim]
+    return layout.reshape(_creation.arange(tensor.shape[dim]), tuple(shape))

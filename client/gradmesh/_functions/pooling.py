@@ -350,48 +350,48 @@ def max_unpool3d(
 
 
 def _lp_pool(
-    pool: Callable[..., Tensor],
-    rank: int,
-    input: Tensor,
-    norm_type: float,
-    kernel_size: Each,
-    stride: Each | None,
-    ceil_mode: bool,
+    rank: int, input: Tensor, norm_type: float, kernel_size: Each, stride: Each | None, ceil_mode: bool
 ) -> Tensor:
-    size = math.prod(ints(f"lp_pool{rank}d", "kernel_size", kernel_size)) ** (
-        rank if isinstance(kernel_size, int) else 1
-    )
+    if math.isinf(norm_type):
+        # The largest absolute value, or the smallest.
+        sign = math.copysign(1.0, norm_type)
+        size = unary.abs(input) if sign > 0 else unary.neg(unary.abs(input))
+        found = (max_pool1d, max_pool2d, max_pool3d)[rank - 1](size, kernel_size, stride, 0, 1, ceil_mode)
+        return found if sign > 0 else unary.neg(found)
+    pool = (windows.avg_pool1d, windows.avg_pool2d, windows.avg_pool3d)[rank - 1]
+    sizes = ints(f"lp_pool{rank}d", "kernel_size", kernel_size)
+    count = math.prod(sizes * rank if len(sizes) == 1 else sizes)
     mean = pool(binary.pow(input, norm_type), kernel_size, stride, 0, ceil_mode)
     # The sign of odd powers is kept, and where the mean is 0 its gradient is.
-    kept = binary.mul(unary.sign(mean), unary.relu(unary.abs(mean)))
-    return binary.pow(binary.mul(kept, size), 1.0 / norm_type)
+    signed = binary.mul(unary.sign(mean), unary.relu(unary.abs(mean)))
+    return binary.pow(binary.mul(signed, count), 1.0 / norm_type)
 
 
 def lp_pool1d(
     input: Tensor, norm_type: float, kernel_size: int, stride: Each | None = None, ceil_mode: bool = False
 ) -> Tensor:
-    """The p-norm of each window: (sum x^p)^(1/p).
+    """The p-norm of each window: (sum x^p)^(1/p); of p infinite, the largest absolute value, or the smallest.
 
     Example: `F.lp_pool1d(gm.tensor([[3., 4.]]), 2, 2)` is `tensor([[5.]])`.
     """
-    return _lp_pool(windows.avg_pool1d, 1, input, norm_type, kernel_size, stride, ceil_mode)
+    return _lp_pool(1, input, norm_type, kernel_size, stride, ceil_mode)
 
 
 def lp_pool2d(
     input: Tensor, norm_type: float, kernel_size: Each, stride: Each | None = None, ceil_mode: bool = False
 ) -> Tensor:
-    """The p-norm of each window: (sum x^p)^(1/p).
+    """The p-norm of each window: (sum x^p)^(1/p); of p infinite, the largest absolute value, or the smallest.
 
     Example: `F.lp_pool2d(gm.ones(1, 2, 2), 2, 2)` is `tensor([[[2.]]])`.
     """
-    return _lp_pool(windows.avg_pool2d, 2, input, norm_type, kernel_size, stride, ceil_mode)
+    return _lp_pool(2, input, norm_type, kernel_size, stride, ceil_mode)
 
 
 def lp_pool3d(
     input: Tensor, norm_type: float, kernel_size: Each, stride: Each | None = None, ceil_mode: bool = False
 ) -> Tensor:
-    """The p-norm of each window: (sum x^p)^(1/p).
+    """The p-norm of each window: (sum x^p)^(1/p); of p infinite, the largest absolute value, or the smallest.
 
     Example: `F.lp_pool3d(gm.ones(1, 2, 2, 2), 3, 2)` is `tensor([[[[2.]]]])`.
     """
-    return _lp_pool(windows.avg_pool3d, 3, input, norm_type, kernel_size, stride, ceil_mode)
+    return _lp_pool(3, input, norm_type, kernel_size, stride, ceil_mode)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
-from gradmesh._functions import reduce
+from gradmesh._functions import layout, reduce
 from gradmesh._functions._common import ints, many, one
 from gradmesh_engine.errors import AttributeTypeError, ShapeError
 
@@ -466,9 +466,21 @@ def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
     return one("pixel_unshuffle", input, downscale_factor=downscale_factor)
 
 
+def conv_tbc(input: Tensor, weight: Tensor, bias: Tensor | None = None, pad: int = 0) -> Tensor:
+    """`conv1d` of time, batch, channels: (T, N, C) with (K, C, out) and (out,) is (T + 2 pad - K + 1, N, out).
+
+    Example: `F.conv_tbc(gm.ones(3, 1, 1), gm.ones(2, 1, 1), gm.zeros(1)).flatten()` is `tensor([2., 2.])`.
+    """
+    turned = conv1d(layout.permute(input, (1, 2, 0)), layout.permute(weight, (2, 1, 0)), bias, padding=pad)
+    return layout.permute(turned, (2, 0, 1))
+
+
 def channel_shuffle(input: Tensor, groups: int) -> Tensor:
     """(N, g * k, …) as (N, k * g, …): the channels of g groups interleaved.
 
     Example: `F.channel_shuffle(gm.ones(1, 4, 1), 2).shape` is `torch.Size([1, 4, 1])`.
     """
     return one("channel_shuffle", input, groups=groups)
+
+
+native_channel_shuffle = channel_shuffle

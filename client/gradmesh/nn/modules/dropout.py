@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar
 
-from gradmesh._functions import activation, layout
+from gradmesh._functions import activation
 from gradmesh._tensor import Tensor
 from gradmesh.nn.modules._layer import Layer
 
@@ -41,19 +42,17 @@ class Dropout(_Dropout):
 class _ChannelDropout(_Dropout):
     """Whole channels. Abstract."""
 
-    rank: ClassVar[int]
+    function: ClassVar[Callable[..., Tensor]]
 
     def forward(self, input: Tensor) -> Tensor:
         """(N, C, …), or (C, …) where that has fewer dims."""
-        if input.ndim == self.rank + 1:
-            return activation.feature_dropout(layout.unsqueeze(input, 0), self.p, self.training).squeeze(0)
-        return activation.feature_dropout(input, self.p, self.training)
+        return type(self).function(input, self.p, self.training, self.inplace)
 
 
 class Dropout1d(_ChannelDropout):
     """Whole channels of (N, C, L). Example: `gm.nn.Dropout1d().eval()(gm.ones(1, 1, 1))` is `tensor([[[1.]]])`."""
 
-    rank = 1
+    function = staticmethod(activation.dropout1d)
 
 
 class Dropout2d(_ChannelDropout):
@@ -62,7 +61,7 @@ class Dropout2d(_ChannelDropout):
     Example: `gm.nn.Dropout2d().eval()(gm.ones(1, 1, 1, 1))` is `tensor([[[[1.]]]])`.
     """
 
-    rank = 2
+    function = staticmethod(activation.dropout2d)
 
 
 class Dropout3d(_ChannelDropout):
@@ -71,7 +70,7 @@ class Dropout3d(_ChannelDropout):
     Example: `gm.nn.Dropout3d().eval()(gm.ones(1, 1, 1, 1, 1)).shape` is `torch.Size([1, 1, 1, 1, 1])`.
     """
 
-    rank = 3
+    function = staticmethod(activation.dropout3d)
 
 
 class AlphaDropout(_Dropout):
