@@ -12,6 +12,7 @@ ROWS: tuple[Row, ...] = (
         "contract",
         S(T(6, 5), T(5, 7), spec="ij,jk->ik"),
         S(T(6, 5), T(7, 5), spec="ij,kj->ki"),
+        S(T(90, 5), T(6, 90), spec="ij,ki->jk"),  # both turned, and far larger than the result
         S(T(4, 6, 5), T(4, 5, 7), spec="bij,bjk->bik"),
         S(T(4, 6, 5), T(5, 7), spec="bij,jk->bik"),
         S(T(6, 5), T(4, 5, 7), spec="ij,bjk->bki"),

@@ -238,6 +238,15 @@ def _rowwise(site: Site, equation: Equation, sizes: Mapping[str, int]) -> Run:
     return run
 
 
+_DEEP = 8
+"""Sums so many times as long as the result is wide: the operands are larger by far."""
+
+
+def _is_turned(x: np.ndarray) -> bool:
+    """Whether a matrix lies column by column."""
+    return x.strides[0] == x.itemsize and x.strides[1] > x.itemsize
+
+
 @in_float32
 def _kernel(site: Site) -> Run:
     equation = parse_equation(str(site.attrs["spec"]))
@@ -258,13 +267,21 @@ def _kernel(site: Site) -> Run:
     see_right = _layout(right, [*batch, summed, columns], sizes)
     see_out = _layout(equation.out, [*batch, rows, columns], sizes)
     blas = site.out.dtype.kind in "fc"
+    size, width = (math.prod(sizes[label] for label in group) for group in (rows, columns))
+    small = blas and not batch and min(size, width) > 1 and length >= _DEEP * max(size, width)
+    turned = np.empty((width, size), site.out.dtype) if small else None
 
     def run(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
         x, y = see_left.of(b if swap else a), see_right.of(a if swap else b)
         if blas:
             x, y = _blas_ready(x), _blas_ready(y)
         target = see_out.of(out)
-        np.matmul(x, y, out=target)
+        if turned is not None and _is_turned(x) and _is_turned(y):
+            # BLAS is quicker with the matrices as they lie; the transpose of a small result is soon copied.
+            np.matmul(y.T, x.T, out=turned)
+            np.copyto(target, turned.T)
+        else:
+            np.matmul(x, y, out=target)
         if not np.may_share_memory(target, out):
             np.copyto(out, target.reshape(out.shape))
 
