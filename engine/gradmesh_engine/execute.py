@@ -18,7 +18,7 @@ from gradmesh_engine.combine import COMBINERS, Accumulator, Subtree, finish
 from gradmesh_engine.errors import GradmeshError, InternalError
 from gradmesh_engine.graph import TensorSpec
 from gradmesh_engine.memory import ALIGNMENT, empty
-from gradmesh_engine.ops import Primitive, Site, primitive_of
+from gradmesh_engine.ops import Primitive, Scratch, Site, primitive_of
 from gradmesh_engine.plan.types import Plan, Slot, Stage
 from gradmesh_engine.threads import over_groups
 
@@ -143,6 +143,7 @@ class _Emitter:
         self.first = len(plan.graph.inputs)
         self.code = _Code()
         self.slabs = _Slabs()
+        self.scratch = Scratch()
         self.like: dict[int, np.ndarray] = {}  # strides of every value
         self.static: dict[int, np.ndarray] = {}  # values whose array is known now
         self.setup: list[tuple[str, int]] = []  # lines run once per run, with their node
@@ -196,7 +197,7 @@ class _Emitter:
         ins = tuple(self.local(i) for i in node.inputs)
         dim = self.plan.dims[value] if self.rows else None
         length = 0 if dim is None else self.plan.graph.specs[value].shape[dim]
-        return Site(ins, self.local(value), dict(node.attrs), dim, length)
+        return Site(ins, self.local(value), dict(node.attrs), dim, length, self.scratch)
 
     def local(self, value: int) -> TensorSpec:
         if not self.rows or value in self.whole_reads:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from gradmesh_engine.local import LocalSession
+from gradmesh_engine.ops import Scratch
 from gradmesh_engine.program import ProgramCache, compile_query, grad_fns
 from gradmesh_engine.session import Query, Request
 from tests.engine.graphs import Maker, random_graph
@@ -109,3 +110,15 @@ def test_values_that_are_one_are_added_to_many_rows(shape: tuple[int, ...], dim:
     expected = np.zeros((*shape[:dim], 7, 3))
     np.add.at(expected, (slice(None),) * dim + (arrays[0],), np.broadcast_to(arrays[1], full))
     np.testing.assert_array_equal(got, expected)
+
+
+def test_kernels_share_what_they_need_during_a_call() -> None:
+    scratch = Scratch()
+    wide, narrow = scratch.arrays(((64, 100), np.dtype("float32")), ((64, 100), np.dtype("int8")))
+    assert not np.may_share_memory(wide, narrow)
+    later, none = scratch.arrays(((30, 100), np.dtype("float64")), ((0, 100), np.dtype("bool")))
+    assert np.shares_memory(later, wide) and (later.shape, later.dtype.name) == ((30, 100), "float64")
+    assert none.shape == (0, 100)
+    (larger,) = scratch.arrays(((640, 1000), np.dtype("float32")))
+    wide[...], larger[...] = 1, 2
+    assert (wide == 1).all()

@@ -49,6 +49,30 @@ from gradmesh_engine.ops import statistics as _statistics  # noqa: F401
 from gradmesh_engine.ops import strided as _strided  # noqa: F401
 from gradmesh_engine.ops import view_copies as _view_copies  # noqa: F401
 from gradmesh_engine.ops import windows as _windows  # noqa: F401
-from gradmesh_engine.ops.base import TABLE, Attr, Composite, Factor, Op, Order, Primitive, Site, lookup, primitive_of
+from gradmesh_engine.ops.base import (
+    TABLE,
+    Attr,
+    Composite,
+    Factor,
+    Op,
+    Order,
+    Primitive,
+    Scratch,
+    Site,
+    lookup,
+    primitive_of,
+)
 
-__all__ = ["TABLE", "Attr", "Composite", "Factor", "Op", "Order", "Primitive", "Site", "lookup", "primitive_of"]
+__all__ = [
+    "TABLE",
+    "Attr",
+    "Composite",
+    "Factor",
+    "Op",
+    "Order",
+    "Primitive",
+    "Scratch",
+    "Site",
+    "lookup",
+    "primitive_of",
+]

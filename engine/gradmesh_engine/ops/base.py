@@ -22,6 +22,7 @@ from gradmesh_engine.errors import (
     UnknownOpError,
 )
 from gradmesh_engine.graph import Attrs, AttrValue, TensorSpec, exact
+from gradmesh_engine.memory import empty
 
 Specs: TypeAlias = "tuple[TensorSpec, ...]"
 Vjp: TypeAlias = "Callable[..., Sequence[V | None]]"
@@ -84,6 +85,32 @@ class Factor:
     kind: Reduction = "map"
 
 
+class Scratch:
+    """Memory for what kernels need during a call, shared by kernels that run one after the other: so it stays in cache.
+
+    Final. For one thread at a time.
+    """
+
+    def __init__(self) -> None:
+        self._chunks: list[np.ndarray] = []
+
+    def arrays(self, *wanted: tuple[tuple[int, ...], np.dtype]) -> tuple[np.ndarray, ...]:
+        """Uninitialised arrays, by shape and dtype, that hold what is written into them until the call ends.
+
+        All that one kernel needs together has to be asked for together.
+        """
+        found = []
+        for number, (shape, dtype) in enumerate(wanted):
+            nbytes = math.prod(shape) * dtype.itemsize
+            if number == len(self._chunks):
+                self._chunks.append(np.empty(0, np.uint8))
+            if self._chunks[number].nbytes < nbytes:
+                # In powers of two, since each of several sizes would get memory of its own.
+                self._chunks[number] = empty(TensorSpec((1 << (nbytes - 1).bit_length(),), np.dtype(np.uint8)))
+            found.append(self._chunks[number][:nbytes].view(dtype).reshape(shape))
+        return tuple(found)
+
+
 @dataclass(frozen=True, slots=True)
 class Site:
     """Where a kernel will run: the specs of one block (or of the whole, when nothing is split).
@@ -94,6 +121,7 @@ class Site:
         attrs: the node's attributes.
         split: the result's dim that is cut into blocks, or None.
         length: the whole length of that dim.
+        scratch: memory shared with the kernels that run before and after.
     """
 
     ins: Specs
@@ -101,6 +129,7 @@ class Site:
     attrs: Mapping[str, AttrValue]
     split: int | None = None
     length: int = 0
+    scratch: Scratch = field(default_factory=Scratch)
 
     @property
     def global_shape(self) -> tuple[int, ...]:

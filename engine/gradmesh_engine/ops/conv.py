@@ -17,7 +17,7 @@ from numpy.lib.stride_tricks import as_strided
 from gradmesh_engine.builder import V
 from gradmesh_engine.errors import DTypeError, ShapeError
 from gradmesh_engine.graph import AttrValue, TensorSpec
-from gradmesh_engine.ops.base import Attr, Factor, Primitive, Site, Specs, declare
+from gradmesh_engine.ops.base import Attr, Factor, Primitive, Scratch, Site, Specs, declare
 from gradmesh_engine.ops.layout import Ints
 from gradmesh_engine.ops.pointwise import conjugate, in_float32
 from gradmesh_engine.ops.windows import Windows
@@ -139,7 +139,7 @@ def _geometry(images: int, channels: int, sizes: Ints, w: Ints, attrs: Any, grou
 class _Columns:
     """Buffers for `count` images: padded input `[C, *P, N]`, its columns `[G, C/G*K, O*N]`, outputs `[G, F/G, O*N]`."""
 
-    def __init__(self, geometry: Geometry, count: int, dtype: np.dtype) -> None:
+    def __init__(self, geometry: Geometry, count: int, dtype: np.dtype, scratch: Scratch) -> None:
         windows, groups, outputs = geometry.windows, geometry.groups, geometry.outputs
         padded = np.zeros((geometry.channels, *geometry.padded, count), dtype)
         self.padded = padded
@@ -153,12 +153,14 @@ class _Columns:
             (padded.strides[0], *windows.strides(padded.strides[1:-1], outputs), padded.strides[-1]),
         )
         plain = geometry.plain
-        self.made = self.seen if plain else np.empty(self.seen.shape, dtype)
+        made, results = scratch.arrays(
+            ((0,) if plain else self.seen.shape, dtype), ((geometry.filters, *outputs, count), dtype)
+        )
+        self.made = self.seen if plain else made
         self.plain = plain
         cells = math.prod(outputs) * count
         self.columns = self.made.reshape(groups, geometry.column // groups, cells)
         self.slots = () if plain else windows.slots(outputs)
-        results = np.empty((geometry.filters, *outputs, count), dtype)
         self.rows = results.reshape(groups, geometry.filters // groups, cells)
         self.results = results.transpose(len(outputs) + 1, 0, *spatial)
 
@@ -179,8 +181,9 @@ class _Columns:
         np.copyto(out, self.inside)
 
 
-def _chunks(geometry: Geometry, dtype: np.dtype) -> Callable[[], Iterator[tuple[slice, _Columns]]]:
+def _chunks(geometry: Geometry, site: Site) -> Callable[[], Iterator[tuple[slice, _Columns]]]:
     """Runs of images with their buffers, which are made at the first use."""
+    dtype = site.out.dtype
     step = geometry.at_once(dtype.itemsize)
     cuts = [slice(i, min(i + step, geometry.images)) for i in range(0, geometry.images, step)]
     buffers: dict[int, _Columns] = {}
@@ -189,7 +192,7 @@ def _chunks(geometry: Geometry, dtype: np.dtype) -> Callable[[], Iterator[tuple[
         for cut in cuts:
             count = cut.stop - cut.start
             if count not in buffers:
-                buffers[count] = _Columns(geometry, count, dtype)
+                buffers[count] = _Columns(geometry, count, dtype, site.scratch)
             yield cut, buffers[count]
 
     return chunks
@@ -258,7 +261,7 @@ def _conv_kernel(site: Site) -> Callable[..., None]:
     groups = geometry.groups
     if geometry.plain:
         return lambda x, w, out: _pointwise_product(_matrices(w, groups), x, out)
-    chunks = _chunks(geometry, site.out.dtype)
+    chunks = _chunks(geometry, site)
 
     def run(x: np.ndarray, w: np.ndarray, out: np.ndarray) -> None:
         matrices = _matrices(w, groups)
@@ -346,7 +349,7 @@ def _input_kernel(site: Site) -> Callable[..., None]:
     geometry = _input_geometry(site.ins, site.attrs, site.out.shape[2:], groups)
     if geometry.plain:
         return lambda g, w, out: _pointwise_product(_matrices(w, groups).transpose(0, 2, 1), g, out)
-    chunks = _chunks(geometry, site.out.dtype)
+    chunks = _chunks(geometry, site)
 
     def run(g: np.ndarray, w: np.ndarray, out: np.ndarray) -> None:
         matrices = _matrices(w, groups).transpose(0, 2, 1)
@@ -422,7 +425,7 @@ def _weight_accumulate(site: Site) -> Callable[..., None]:
     x_spec = site.ins[0]
     groups = x_spec.shape[1] // max(site.out.shape[1], 1)
     geometry = _weight_geometry(site.ins, site.attrs, site.out.shape[2:], groups)
-    chunks = _chunks(geometry, site.out.dtype)
+    chunks = _chunks(geometry, site)
     part = np.empty(site.out.shape, site.out.dtype)
     rows = _matrices(part, groups)
 

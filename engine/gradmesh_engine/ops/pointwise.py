@@ -156,7 +156,7 @@ def in_float32(kernel: Kernel) -> Kernel:
         def widen(spec: TensorSpec) -> TensorSpec:
             return TensorSpec(spec.shape, dtypes.float32) if dtypes.is_half(spec.dtype) else spec
 
-        wide = Site(tuple(map(widen, site.ins)), widen(site.out), site.attrs, site.split, site.length)
+        wide = Site(tuple(map(widen, site.ins)), widen(site.out), site.attrs, site.split, site.length, site.scratch)
         run = kernel(wide)
         result = np.empty(wide.out.shape, wide.out.dtype)
         casts = [s.dtype for s in wide.ins]
@@ -350,7 +350,7 @@ def _keep_kernel(site: Site) -> Run:
             np.copyto(out, np.where(mask, x, dtype.type(0)))
 
         return run_plain
-    ones = np.empty(shape, np.int8)
+    (ones,) = site.scratch.arrays((shape, np.dtype(np.int8)))
 
     def run(x: np.ndarray, mask: np.ndarray, out: np.ndarray) -> None:
         np.negative(mask.view(np.int8), out=ones)
@@ -416,8 +416,7 @@ def _where_kernel(site: Site) -> Run:
     bits = _BITS.get(dtype.itemsize)
     if bits is None or dtypes.is_complex(dtype):
         return lambda mask, a, b, out: np.copyto(out, np.where(mask, a, b))
-    chosen = np.empty(shape, bits)
-    ones = np.empty(shape, np.int8)
+    chosen, ones = site.scratch.arrays((shape, bits), (shape, np.dtype(np.int8)))
 
     def run(mask: np.ndarray, a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
         old, new = b.view(bits), out.view(bits)
