@@ -159,12 +159,16 @@ def program(library: Any) -> list[str]:
     parametrize.remove_parametrizations(layer, "kept", leave_parametrized=False)
     parametrize.remove_parametrizations(layer, "weight")
     shown += [layer, layer.weight, layer.kept, type(layer) is nn.Linear, list(layer.state_dict())]
+    hooked = nn.utils.weight_norm(nn.Linear(2, 2))
+    renewed = nn.utils.parametrizations.weight_norm(nn.Linear(2, 2))
+    shown += [renewed.load_state_dict(hooked.state_dict()), bool((renewed.weight == hooked.weight).all())]
     with pytest.raises(RuntimeError, match="only supported through state_dict"):
         pickle.dumps(other)
     return [str(part) for part in shown]
 
 
 @pytest.mark.oracle
+@pytest.mark.filterwarnings("ignore:.*is deprecated")
 def test_own_parametrizations() -> None:
     torch = pytest.importorskip("torch")
     assert program(gm) == program(torch)

@@ -8,6 +8,7 @@ from gradmesh import _creation, _dtype
 from gradmesh._functions import activation as F
 from gradmesh._functions import unary
 from gradmesh._tensor import Tensor
+from gradmesh.nn.init import constant_
 from gradmesh.nn.modules._layer import Layer
 from gradmesh.nn.parameter import Parameter
 
@@ -343,6 +344,10 @@ class PReLU(Layer):
         super().__init__()
         self.num_parameters, self.init = num_parameters, init
         self.weight = Parameter(_creation.full((num_parameters,), float(init), dtype=dtype, device=device))
+
+    def reset_parameters(self) -> None:
+        """The slope that was given."""
+        constant_(self.weight, self.init)
 
     def forward(self, input: Tensor) -> Tensor:
         """x, or weight * x below 0; any shape."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, TypeVar
 
 from gradmesh import _dtype
-from gradmesh._function import Function
 from gradmesh._hooks import RemovableHandle
-from gradmesh._modes import no_grad
 from gradmesh._tensor import Tensor
+from gradmesh.nn.modules._border import Border
+from gradmesh.nn.modules._state import IncompatibleKeys, listed, load_one
 from gradmesh.nn.parameter import Buffer, Parameter, is_lazy
 from gradmesh_engine.errors import AttributeTypeError, InvalidRequestError
 
@@ -21,33 +21,18 @@ _T = TypeVar("_T")
 
 # What every module keeps in its `__dict__`, by name; an attribute that is one of these three is found there.
 _TABLES: Final = ("_parameters", "_buffers", "_modules")
-_HOOKS: Final = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
-
-
-class IncompatibleKeys(NamedTuple):
-    """What `load_state_dict` did not find or not expect. Final."""
-
-    missing_keys: list[str]
-    unexpected_keys: list[str]
-
-    def __repr__(self) -> str:
-        if not self.missing_keys and not self.unexpected_keys:
-            return "<All keys matched successfully>"
-        return f"_IncompatibleKeys(missing_keys={self.missing_keys}, unexpected_keys={self.unexpected_keys})"
-
-
-class BackwardHookFunction(Function):
-    """Passes tensors through, as a node at the border of a module that hooks are attached to. Final."""
-
-    @staticmethod
-    def forward(ctx: Any, *tensors: Tensor) -> tuple[Tensor, ...]:
-        """The tensors themselves."""
-        return tensors
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, ...]:
-        """The gradients themselves."""
-        return gradients
+_HOOKS: Final = (
+    "_forward_pre_hooks",
+    "_forward_hooks",
+    "_backward_pre_hooks",
+    "_backward_hooks",
+    "_state_pre_hooks",
+    "_state_hooks",
+    "_load_pre_hooks",
+    "_load_hooks",
+)
+# Where what `get_extra_state` gives stands in a state.
+_EXTRA: Final = "_extra_state"
 
 
 def _unimplemented(self: Module, *args: Any, **kwargs: Any) -> None:
@@ -86,6 +71,10 @@ class Module:
     _forward_hooks: dict[int, tuple[Callable[..., Any], bool]]
     _backward_pre_hooks: dict[int, Callable[..., Any]]
     _backward_hooks: dict[int, Callable[..., Any]]
+    _state_pre_hooks: dict[int, Callable[..., Any]]
+    _state_hooks: dict[int, Callable[..., Any]]
+    _load_pre_hooks: dict[int, Callable[..., Any]]
+    _load_hooks: dict[int, Callable[..., Any]]
 
     def __init__(self) -> None:
         set_plain = super().__setattr__
@@ -108,7 +97,7 @@ class Module:
                 args, kwargs = changed
             else:
                 args = changed if isinstance(changed, tuple) else (changed,)
-        border = _Border(self) if self._backward_hooks or self._backward_pre_hooks else None
+        border = Border(self) if self._backward_hooks or self._backward_pre_hooks else None
         if border is not None:
             args = border.enter(args)
         result = self.forward(*args, **kwargs)
@@ -284,6 +273,23 @@ class Module:
                 raise AttributeError(f"`{name}` is not an nn.Module")
         found: Module = module
         return found
+
+    def set_submodule(self, target: str, module: Module, strict: bool = False) -> None:
+        """Put a module under a dotted name; if `strict`, only where there is one.
+
+        Raises ValueError for the empty name or something else than a module, AttributeError.
+        """
+        if target == "":
+            raise ValueError("Cannot set the submodule without a target name!")
+        if not isinstance(module, Module):
+            raise ValueError(f"`module` is not an nn.Module, found {type(module)}")
+        path, _, name = target.rpartition(".")
+        parent = self.get_submodule(path)
+        if strict and not hasattr(parent, name):
+            raise AttributeError(f"{type(parent).__name__} has no attribute `{name}`")
+        if hasattr(parent, name) and not isinstance(getattr(parent, name), Module):
+            raise AttributeError(f"`{name}` is not an nn.Module")
+        setattr(parent, name, module)
 
     def get_parameter(self, target: str) -> Parameter:
         """The parameter under a dotted name. Raises AttributeError."""
@@ -473,16 +479,52 @@ class Module:
     ) -> dict[str, Any]:
         """Parameters and persistent buffers by dotted name: detached, and sharing their elements with the module."""
         state: dict[str, Any] = OrderedDict() if destination is None else destination
+        for hook in list(self._state_pre_hooks.values()):
+            hook(self, prefix, keep_vars)
         for name, held in self._own_state().items():
             state[prefix + name] = held if keep_vars else held.detach()
+        if self._has_extra():
+            state[prefix + _EXTRA] = self.get_extra_state()
         for name, child in self._modules.items():
             if child is not None:
                 child.state_dict(destination=state, prefix=f"{prefix}{name}.", keep_vars=keep_vars)
+        for hook in list(self._state_hooks.values()):
+            hook(self, state, prefix, {})
         return state
 
     def _own_state(self) -> dict[str, Tensor]:
         named = {**self._parameters, **{k: v for k, v in self._buffers.items() if k not in self._transient}}
         return {name: held for name, held in named.items() if held is not None}
+
+    def get_extra_state(self) -> Any:
+        """What a state holds of this module besides tensors; override it together with `set_extra_state`."""
+        raise NotImplementedError("override get_extra_state to keep more than tensors")
+
+    def set_extra_state(self, state: Any) -> None:
+        """Take over what `get_extra_state` gave; override it together with that."""
+        raise NotImplementedError("override set_extra_state to load what get_extra_state gives")
+
+    def _has_extra(self) -> bool:
+        return type(self).get_extra_state is not Module.get_extra_state
+
+    def register_state_dict_pre_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
+        """Call `hook(module, prefix, keep_vars)` before `state_dict` takes this module's state."""
+        return _attach(self._state_pre_hooks, hook, False)
+
+    def register_state_dict_post_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
+        """Call `hook(module, state_dict, prefix, {})` when `state_dict` has this module's state, to change it."""
+        return _attach(self._state_hooks, hook, False)
+
+    def register_load_state_dict_pre_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
+        """Call `hook(module, state_dict, prefix, {}, True, missing_keys, unexpected_keys, errors)` before loading.
+
+        It may change the state, which is a copy, and the lists.
+        """
+        return _attach(self._load_pre_hooks, hook, False)
+
+    def register_load_state_dict_post_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
+        """Call `hook(module, incompatible_keys)` when this module and those below were loaded; it may change them."""
+        return _attach(self._load_hooks, hook, False)
 
     def load_state_dict(
         self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
@@ -507,26 +549,48 @@ class Module:
                 expected="a mapping",
                 got=type(state_dict).__name__,
             )
-        expected: set[str] = set()
-        missing: list[str] = []
-        wrong: list[str] = []
-        for path, module in self.named_modules(remove_duplicate=False):
-            for name, held in module._own_state().items():
-                key = f"{path}.{name}" if path else name
-                expected.add(key)
-                if key in state_dict:
-                    wrong += _load_one(module, name, held, key, state_dict[key], assign)
-                else:
-                    missing.append(key)
-        unexpected = [key for key in state_dict if key not in expected]
-        if strict and missing:
-            wrong.insert(0, f"Missing key(s) in state_dict: {_listed(missing)}. ")
-        if strict and unexpected:
-            wrong.insert(1 if missing else 0, f"Unexpected key(s) in state_dict: {_listed(unexpected)}. ")
+        keys, wrong = IncompatibleKeys([], []), list[str]()
+        self._load(OrderedDict(state_dict), "", assign, keys, wrong)
+        if strict and keys.missing_keys:
+            wrong.insert(0, f"Missing key(s) in state_dict: {listed(keys.missing_keys)}. ")
+        if strict and keys.unexpected_keys:
+            place = 1 if keys.missing_keys else 0
+            wrong.insert(place, f"Unexpected key(s) in state_dict: {listed(keys.unexpected_keys)}. ")
         if wrong:
             lines = "\n\t".join(wrong)
             raise InvalidRequestError(f"Error(s) in loading state_dict for {type(self).__name__}:\n\t{lines}")
-        return IncompatibleKeys(missing, unexpected)
+        return keys
+
+    def _load(self, state: dict[str, Any], prefix: str, assign: bool, keys: IncompatibleKeys, wrong: list[str]) -> None:
+        """Load what is under a prefix; the state has nothing else."""
+        for hook in list(self._load_pre_hooks.values()):
+            hook(self, state, prefix, {}, True, keys.missing_keys, keys.unexpected_keys, wrong)
+        known = {prefix + name for name in self._modules}
+        for name, held in self._own_state().items():
+            known.add(prefix + name)
+            if prefix + name in state:
+                wrong += load_one(self, name, held, prefix + name, state[prefix + name], assign)
+            else:
+                keys.missing_keys.append(prefix + name)
+        if self._has_extra():
+            known.add(prefix + _EXTRA)
+            if prefix + _EXTRA in state:
+                self.set_extra_state(state[prefix + _EXTRA])
+            else:
+                keys.missing_keys.append(prefix + _EXTRA)
+        parts: dict[str, dict[str, Any]] = {}
+        for key, value in state.items():
+            name, dot, _ = key[len(prefix) :].partition(".")
+            if dot and self._modules.get(name) is not None:
+                parts.setdefault(name, OrderedDict())[key] = value
+            elif dot or key not in known:
+                keys.unexpected_keys.append(key)
+        for name, child in self._modules.items():
+            if child is not None:
+                child._load(parts.get(name, OrderedDict()), f"{prefix}{name}.", assign, keys, wrong)
+        for hook in list(self._load_hooks.values()):
+            if hook(self, keys) is not None:
+                raise AssertionError("hooks registered with register_load_state_dict_post_hook return nothing")
 
     # --- printing -----------------------------------------------------------------------------------
 
@@ -562,10 +626,6 @@ def clear_grad(parameter: Tensor, set_to_none: bool) -> None:
     leaf.grad.zero_()
 
 
-def _listed(names: Iterable[str]) -> str:
-    return ", ".join(f'"{name}"' for name in names)
-
-
 def _once(members: Iterable[tuple[str, _T]]) -> Iterator[tuple[str, _T]]:
     seen: set[int] = set()
     for name, held in members:
@@ -582,88 +642,3 @@ def _attach(hooks: dict[int, Any], hook: Any, prepend: bool) -> RemovableHandle:
             del hooks[id]
             hooks[id] = held
     return handle
-
-
-def _load_one(module: Module, name: str, held: Tensor, key: str, given: Any, assign: bool) -> list[str]:
-    """Copy one entry of a state dict; what is wrong with it."""
-    if not isinstance(given, Tensor):
-        return [
-            f'While copying the parameter named "{key}", expected torch.Tensor or Tensor-like object from checkpoint '
-            f"but received {type(given)}"
-        ]
-    if is_lazy(held):
-        if is_lazy(given):
-            return []
-        held.materialize(given.shape)
-    if given.shape != held.shape:
-        return [
-            f"size mismatch for {key}: copying a param with shape {given.shape} from checkpoint, the shape in current "
-            f"model is {held.shape}."
-        ]
-    if assign:
-        parameter = isinstance(held, Parameter)
-        setattr(module, name, Parameter(given, held.requires_grad) if parameter else given)
-    else:
-        with no_grad():
-            held.copy_(given)
-    return []
-
-
-class _Border:
-    """The two nodes around one call of a module that its backward hooks are attached to. Final."""
-
-    def __init__(self, module: Module) -> None:
-        self.module = module
-        self.grad_outputs: tuple[Any, ...] = ()
-        self.inputs: tuple[int, ...] = ()
-        self.width = 0
-
-    def enter(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        """The arguments, with a node behind them when one requires grad."""
-        self.width = len(args)
-        passed, node = _through(args)
-        if node is not None:
-            self.inputs = tuple(i for i, arg in enumerate(args) if isinstance(arg, Tensor))
-            node.register_hook(lambda inputs, outputs: self.after(inputs))
-        return passed
-
-    def leave(self, result: Any) -> Any:
-        """The result, with a node before it when it requires grad."""
-        several = isinstance(result, (tuple, list))
-        passed, node = _through(tuple(result) if several else (result,))
-        if node is not None:
-            node.register_prehook(self.before)
-        return type(result)(passed) if several else passed[0]
-
-    def before(self, grad_outputs: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Run the pre hooks."""
-        for hook in list(self.module._backward_pre_hooks.values()):
-            changed = hook(self.module, grad_outputs)
-            if changed is not None:
-                grad_outputs = changed if isinstance(changed, tuple) else (changed,)
-        self.grad_outputs = grad_outputs
-        if not self.inputs:
-            self.after(())
-        return grad_outputs
-
-    def after(self, gradients: tuple[Any, ...]) -> tuple[Any, ...] | None:
-        """Run the hooks."""
-        at = dict(zip(self.inputs, gradients, strict=True))
-        given = tuple([at.get(index) for index in range(self.width)])
-        for hook in list(self.module._backward_hooks.values()):
-            changed = hook(self.module, given, self.grad_outputs)
-            if changed is not None:
-                given = changed if isinstance(changed, tuple) else (changed,)
-        return tuple([given[index] for index in self.inputs])
-
-
-def _through(values: tuple[Any, ...]) -> tuple[tuple[Any, ...], Any]:
-    """Tensors among values behind a common node, and the node; None when nothing requires grad."""
-    at = [index for index, value in enumerate(values) if isinstance(value, Tensor)]
-    if not any(values[index].requires_grad for index in at):
-        return values, None
-    passed = list(values)
-    for index, tensor in zip(at, BackwardHookFunction.apply(*[values[index] for index in at]), strict=True):
-        passed[index] = tensor
-    node = next(passed[index].grad_fn for index in at if passed[index].requires_grad)
-    return tuple(passed), node

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from gradmesh import _creation, _limits, _sampling
 from gradmesh._functions import binary, factor, layers, layout, linalg, products, reduce, select, solve, unary
@@ -62,7 +62,17 @@ def weight_norm(module: Module, name: str = "weight", dim: int | None = 0) -> Mo
 
     Example: `gm.nn.utils.parametrizations.weight_norm(gm.nn.Linear(2, 3)).weight.shape` is `torch.Size([3, 2])`.
     """
-    return register_parametrization(module, name, _WeightNorm(dim), unsafe=True)
+    register_parametrization(module, name, _WeightNorm(dim), unsafe=True)
+
+    def renamed(module: Module, state: dict[str, Any], prefix: str, *rest: Any) -> None:
+        """Take states of `nn.utils.weight_norm`, too."""
+        old = [f"{prefix}{name}_{ending}" for ending in ("g", "v")]
+        if all(key in state for key in old):
+            for index, key in enumerate(old):
+                state[f"{prefix}parametrizations.{name}.original{index}"] = state.pop(key)
+
+    module.register_load_state_dict_pre_hook(renamed)
+    return module
 
 
 # --- the largest singular value -------------------------------------------------------------------
