@@ -36,3 +36,8 @@ class Row:
     keep: Callable[[Any], bool] | None = None
     dropped: str = ""
     other_names: Mapping[str, str] = field(default_factory=dict)
+
+
+def without_halves(why: str) -> dict[str, str]:
+    """The 16-bit floats are not compared."""
+    return {"float16": why, "bfloat16": why}

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.opdb.row import Row
+from tests.opdb.row import Row, without_halves
 
 MANY = 40_000
 
@@ -121,10 +121,22 @@ ROWS: dict[str, Row] = {
 }
 # In every variant the order n comes with the sample.
 ROWS |= {
-    f"polygamma:polygamma_n_{n}": Row(call=_polygamma, keep=_no_pole, dropped="poles of whole numbers")
+    f"polygamma:polygamma_n_{n}": Row(
+        call=_polygamma,
+        keep=_no_pole,
+        dropped="poles of whole numbers",
+        without=without_halves("near poles all is big"),
+    )
     for n in range(5)
 }
 _CASTS = "bfloat16 bool byte cdouble cfloat char double float half int long short"
 ROWS |= {name: Row(call=_method(name)) for name in _CASTS.split()}
 # PyTorch's Bessel functions of float64 are right to seven digits only.
 ROWS |= {f"special.bessel_{kind}": Row(loose=100) for kind in ("j0", "j1", "y0", "y1")}
+ROWS |= {
+    "complex": Row(without=without_halves("there are no complex numbers of 16-bit parts here")),
+    "view_as_complex": Row(without=without_halves("there are no complex numbers of 16-bit parts here")),
+    "pow": Row(without=without_halves("logarithms of what overflows: PyTorch rounds between")),
+    "special.i1": Row(without=without_halves("PyTorch has no derivative of them")),
+    "special.i1e": Row(without=without_halves("PyTorch has no derivative of them")),
+}

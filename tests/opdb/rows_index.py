@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.opdb.row import Row
+from tests.opdb.row import Row, without_halves
 
 
 def _one_of_equals(result: Any) -> Any:
@@ -27,10 +27,14 @@ def _has_one_order(sample: Any) -> bool:
     return sample.input.is_floating_point() or sample.kwargs.get("stable", False) or sample.input.numel() < 1000
 
 
-_EQUALS = Row(gauge=_one_of_equals)
+_MANY_EQUAL = without_halves("many elements are equal, and which of them an index names is open")
+_EQUALS = Row(gauge=_one_of_equals, without=_MANY_EQUAL)
 
 ROWS: dict[str, Row] = {
-    "argsort": Row(keep=_has_one_order, dropped="an unstable sort may put equal elements in any order"),
+    "argsort": Row(
+        keep=_has_one_order, dropped="an unstable sort may put equal elements in any order", without=_MANY_EQUAL
+    ),
+    "msort": Row(without=_MANY_EQUAL),
     "kthvalue": _EQUALS,
     "median": _EQUALS,
     "mode": _EQUALS,

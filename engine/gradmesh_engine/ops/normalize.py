@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from gradmesh_engine import dtypes
 from gradmesh_engine.builder import V, constant
 from gradmesh_engine.errors import DTypeError, ShapeError
-from gradmesh_engine.ops.base import Attr, Composite, declare, lookup
+from gradmesh_engine.graph import AttrValue
+from gradmesh_engine.ops.base import Attr, Composite, Specs, declare, lookup
 from gradmesh_engine.ops.numeric import square
 from gradmesh_engine.ops.pointwise import convert, detach
 from gradmesh_engine.ops.reduce import reduce_sum, spread
@@ -167,12 +168,17 @@ def _rms_norm(x: V, weight: V | None = None, *, normalized_shape: tuple[int, ...
     return result
 
 
+def _rms_name(specs: Specs, attrs: Mapping[str, AttrValue]) -> str:
+    # PyTorch's 16-bit floats are cast back at the end.
+    return "ToCopyBackward0" if dtypes.is_half(specs[0].dtype) else "MulBackward0"
+
+
 declare(
     Composite(
         name="rms_norm",
         arity=(1, 2),
         attrs={**_SHAPE, "eps": Attr("float", None, "added to the mean square; the dtype's precision when absent")},
-        grad_name="MulBackward0",
+        grad_name=_rms_name,
         doc="x over the root of its mean square over the last dims, times weight.",
         body=_rms_norm,
     )
