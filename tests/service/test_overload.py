@@ -10,9 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gradmesh._remote import connect
 from gradmesh_engine.errors import MemoryLimitError, OverloadedError, UnavailableError
+from gradmesh_engine.local import LocalSession
 from gradmesh_server.admission import Admission
 from gradmesh_server.blobs import BlobStore
+from gradmesh_server.config import Config
+from gradmesh_server.server import background
+from tests.service.graphs import chain_request, equal_bits, until
+from tests.service.test_server import GatedBackend, in_thread, open_gate
 
 
 @dataclass
@@ -272,3 +278,28 @@ def test_each_principal_has_its_own_bounds() -> None:
     store.hold(np.zeros(5, "uint8"), "alice")
     with pytest.raises(LookupError):
         store.peek(next(iter(store._held)), "bob")
+
+
+# --- a server ---------------------------------------------------------------------------------------
+
+
+def test_ten_times_what_a_server_bears() -> None:
+    """Three have room. The others are told at once, and when to come again; nothing of them is kept."""
+    backend, room = GatedBackend(), 3
+    expected = LocalSession().run(chain_request(2)).outputs[0]
+    config = Config(port=0, inline="never", max_running=2, max_waiting=1)
+    with background(config, backend) as server, connect(server.address, timeout=60) as session:
+        callers = [in_thread(lambda: session.run(chain_request(2))) for _ in range(10 * room)]
+        until(lambda: sum(bool(results) for _, results in callers) == 9 * room)
+        told: list[Any] = [results[0] for _, results in callers if results]
+        assert {type(error) for error in told} == {OverloadedError}
+        assert all(error.retry_after_seconds >= 0.05 and error.request_id for error in told)
+        until(lambda: (backend.started, server._admission.waiting) == (2, 1))
+        open_gate(backend, server)
+        for thread, _ in callers:
+            thread.join()
+        answers: list[Any] = [results[0] for _, results in callers if results[0] not in told]
+        assert len(answers) == room and all(equal_bits(answer.outputs[0], expected) for answer in answers)
+        info = session.info()
+    assert (info.requests_running, info.requests_waiting, info.stored_bytes) == (0, 0, 0)
+    assert info.requests_served == room

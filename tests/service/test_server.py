@@ -174,8 +174,8 @@ def test_the_catalogue_is_what_graphs_may_use(gradients: pb_grpc.GradientService
     assert not ops["eq"].differentiable
 
 
-def test_info_counts(server: Server) -> None:
-    with connect(server.address) as session:
+def test_info_counts() -> None:
+    with background(Config(port=0)) as server, connect(server.address) as session:
         before = session.info()
         session.run(chain_request(11, 5))
         with pytest.raises(GradmeshError):
