@@ -93,6 +93,8 @@ def grad(
     along: Along = EVERYTHING,
 ) -> Asking[tuple[Tensor, ...]]:
     """See autograd.grad."""
+    if not inputs:
+        raise AutogradError("`inputs` argument to `grad()` cannot be empty.", source=user_line())
     if materialize_grads and allow_unused is False:
         raise AutogradError(
             "Expected allow_unused to be True or not passed when materialize_grads=True, but got: allow_unused=False.",

@@ -431,8 +431,13 @@ class Tensor(TensorMethods):
         return id(self)
 
     def __repr__(self) -> str:
-        value = self.value
         name = tangent = None
+        try:
+            value = self.value
+        except AutogradError:
+            # One of several views, whose base was written to.
+            content = _views.detached(self)._content()
+            return _printing.tensor_repr(content, grad_fn_name="Invalid", default_dtype=_dtype.get_default_dtype().np)
         if STATE.duals is not None:
             primal, carried = STATE.duals.unpack(self)
             value, tangent = (value, None) if carried is None else (primal.value, repr(carried))

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from gradmesh import _tensor
-from gradmesh._grad_fn import CopySlices, edge_of
+from gradmesh._grad_fn import CopySlices, edge_of, node_of
 from gradmesh._hooks import move_retained
 from gradmesh._leaf import Edge, Leaf
 from gradmesh._modes import STATE
@@ -99,15 +99,17 @@ class Store:
         steps: the view ops from the storage's content to the tensor's, through the family's first.
         base: the tensor this is a view of; None for the family's first.
         generation: the storage's generation that the tensor's value is of.
+        apart: whether it is a view, taken while nothing was recorded, of what requires grad.
     """
 
-    __slots__ = ("base", "family", "generation", "steps")
+    __slots__ = ("apart", "base", "family", "generation", "steps")
 
     def __init__(self, family: Family, steps: tuple[Step, ...], base: Tensor | None) -> None:
         self.family = family
         self.steps = steps
         self.base = base
         self.generation = family.storage.generation
+        self.apart = False
 
     @property
     def storage(self) -> Storage:
@@ -128,13 +130,22 @@ class Store:
         """The tensor's value, derived anew when the storage was written to."""
         if self.generation == self.family.storage.generation:
             return tensor._value
+        old = tensor._value
         value = self.family.sync()
         own = self.own
         if own:
+            if value.requires_grad and old.requires_grad and _one_of_several(own):
+                if STATE.grad:
+                    raise _several_views(old, "its base or another view of its base has been")
+                return _derived(value, own, False)  # It has no place in the graph any more.
             value = _derived(value, own, True)
             if value.requires_grad and value.meta is None:
                 value.meta = "AsStridedBackward0"
-        return self.adopt(tensor, value)
+        self.adopt(tensor, value)
+        if own and old.requires_grad and tensor._meta is not None and tensor._meta.retains:
+            # The gradient that is kept is that of the present content.
+            move_retained(tensor, edge_of(old))
+        return value
 
     def adopt(self, tensor: Tensor, value: Value) -> Value:
         """Make `value`, which is of the storage's present generation, the tensor's."""
@@ -224,6 +235,8 @@ def _view(store: Store, base: Tensor, step: Step, value: Value) -> Tensor:
     if family.value.requires_grad and not value.requires_grad:
         # Taken while nothing was recorded: it follows no history.
         split_off(tensor, value)
+        assert tensor._store is not None
+        tensor._store.apart = True
     if value.data is None:
         STATE.live.append(weakref.ref(tensor))
     return tensor
@@ -231,11 +244,15 @@ def _view(store: Store, base: Tensor, step: Step, value: Value) -> Tensor:
 
 def detached(source: Tensor, *, own_counter: bool = False) -> Tensor:
     """A tensor that shares the storage and has no history; `own_counter` hides its writes from version checks."""
-    store = store_of(source)
+    grad, STATE.grad = STATE.grad, False
+    try:
+        store = store_of(source)
+        value = alias(store.sync(source))
+    finally:
+        STATE.grad = grad
     store.storage.shared = True
-    value = alias(source._value)
     tensor = _tensor.Tensor(value)
-    tensor._store = store
+    tensor._store = Store(store.family, store.steps, store.base)
     split_off(tensor, value, Counter() if own_counter else None)
     if value.data is None:
         STATE.live.append(weakref.ref(tensor))
@@ -266,6 +283,26 @@ def become(target: Tensor, op: str, grad_name: str, **attrs: Any) -> Tensor:
 
 # --- writes ---------------------------------------------------------------------------------------
 
+_UNRECORDED: Final = "A view was created in no_grad mode and is being modified inplace with grad mode enabled. "
+
+
+def _one_of_several(own: tuple[Step, ...]) -> bool:
+    return any([step.index >= 0 for step in own])
+
+
+def _several_views(value: Value, what: str) -> AutogradError:
+    """What to raise when one of several views, or what it is a view of, is written to."""
+    opening = _UNRECORDED
+    if value.requires_grad:
+        node, index = node_of(value)
+        name = node.name().rstrip("0123456789").removesuffix("Backward")
+        opening = f"Output {index} of {name} is a view and {what} modified inplace. "
+    return AutogradError(
+        f"{opening}This view is the output of a function that returns multiple views. Such functions do not allow the "
+        "output views to be modified inplace. You should replace the inplace operation by an out-of-place one.",
+        source=user_line(),
+    )
+
 
 def check_writable(tensor: Tensor) -> None:
     """Raises AutogradError when an in-place op on the tensor is against the rules."""
@@ -277,7 +314,16 @@ def check_writable(tensor: Tensor) -> None:
             source=user_line(),
         )
     store = tensor._store
+    if STATE.grad and store is not None and store.apart:
+        raise AutogradError(
+            f"{_UNRECORDED}Given that this use case is ambiguous and error-prone, it is forbidden. You can clarify "
+            "your code by moving both the view and the inplace either both inside the no_grad block (if you don't want "
+            "the inplace to be tracked) or both outside (if you want the inplace to be tracked).",
+            source=user_line(),
+        )
     if STATE.grad and value.requires_grad:
+        if store is not None and _one_of_several(store.own):
+            raise _several_views(value, "is being")
         if isinstance(value.meta, Leaf):
             raise AutogradError(
                 "a leaf Variable that requires grad is being used in an in-place operation.", source=user_line()
@@ -354,12 +400,8 @@ def write(target: Tensor, value: Value) -> None:
         if tensor is not None and tensor._meta is not None and tensor._meta.retains
     ]
     first = family.sync()
-    if STATE.grad and any([step.index >= 0 for step in own]) and (first.requires_grad or value.requires_grad):
-        raise AutogradError(
-            "Output of a function that returns multiple views is being modified inplace. Such functions do not allow "
-            "the output views to be modified inplace. You should replace the inplace operation by an out-of-place one.",
-            source=user_line(),
-        )
+    if STATE.grad and _one_of_several(own) and (first.requires_grad or value.requires_grad):
+        raise _several_views(target.value, "is being")
     if value is target._value or value.data is not None:
         # The value is someone else's too: its writes are not counted here.
         value = alias(value, value.requires_grad, history_of(value))

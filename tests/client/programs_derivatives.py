@@ -477,3 +477,154 @@ raises Trying to exit a forward AD level that was not the last one that was crea
 None 0 None
 """,
 )
+
+
+program(
+    "retained_views",
+    """
+def start():
+    x = torch.ones(3, requires_grad=True)
+    b = x * 1
+    v = b[:2]
+    v.retain_grad()
+    return x, b, v
+x, b, v = start()
+b.mul_(2)
+print(v.grad_fn.name(), v.retains_grad)
+(v.sum() + b.sum()).backward()
+print(v.grad, x.grad)
+x, b, v = start()
+b.mul_(2)
+b.sum().backward()
+print(v.grad, x.grad)
+x, b, v = start()
+b.mul_(2)
+b.mul_(3)
+(v * 5).sum().backward()
+print(v.grad, x.grad)
+x, b, v = start()
+y = v * 7
+b.add_(2)
+(y.sum() + (v * 2).sum()).backward()
+print(v.grad, x.grad)
+x, b, v = start()
+v.mul_(2)
+(b * 3).sum().backward()
+print(v.grad, x.grad)
+x, b, v = start()
+b.mul_(2)
+w = v[:1]
+w.retain_grad()
+(w * 4).sum().backward()
+print(v.grad, w.grad, x.grad)
+z = torch.tensor([1 + 2j], requires_grad=True)
+print(z.conj().resolve_conj().grad_fn.name(), z.resolve_conj() is z, z.conj()[0].resolve_conj().grad_fn.name())
+print(z.conj().resolve_conj().grad_fn.next_functions[0][0].name(), (z * 2).resolve_conj().grad_fn.name())
+""",
+    """
+AsStridedBackward0 True
+tensor([1., 1.]) tensor([4., 4., 2.])
+None tensor([2., 2., 2.])
+tensor([5., 5.]) tensor([30., 30.,  0.])
+tensor([2., 2.]) tensor([9., 9., 0.])
+None tensor([6., 6., 3.])
+tensor([4., 0.]) tensor([4.]) tensor([8., 0., 0.])
+CloneBackward0 True CloneBackward0
+ConjBackward0 MulBackward0
+""",
+)
+
+
+program(
+    "writes_to_several_views",
+    """
+views = [lambda t: t.chunk(2), lambda t: t.split(1), lambda t: t.unbind(), lambda t: t.split([1, 1]),
+         lambda t: t.tensor_split(2)]
+def assigned(a):
+    a[0] = 1
+    return a
+def after_its_base(y, a):
+    y.mul_(2)
+    return a
+def inside(a):
+    with torch.no_grad():
+        a.mul_(2)
+    return a
+for several in views:
+    x = torch.ones(2, 2, requires_grad=True)
+    fails(lambda: several(x * 1)[1].mul_(2), 100)
+    fails(lambda: several(x)[0].mul_(2), 75)
+    fails(lambda: assigned(several(x * 1)[0]), 75)
+    y = x * 1
+    a = several(y)[0]
+    after_its_base(y, a)
+    print(a)
+    fails(lambda: (a * 2).sum(), 105)
+    fails(lambda: a.detach())
+    with torch.no_grad():
+        a = several(x)[0]
+    fails(lambda: a.mul_(2), 100)
+    a = several(torch.ones(2, 2))[0]
+    print(a.mul_(2))
+    fails(lambda: several(torch.ones(2, 2))[0].mul_(x[0]).requires_grad, 100)
+    fails(lambda: several(x * 1)[0][:1].mul_(2), 75)
+    print(inside(several(x * 1)[0]))
+""",
+    """
+raises Output 1 of Split is a view and is being modified inplace. This view is the output of a function tha
+raises Output 0 of Split is a view and is being modified inplace. This view is the
+raises Output 0 of Select is a view and is being modified inplace. This view is th
+tensor([[2., 2.]], grad_fn=<Invalid>)
+raises Output 0 of Split is a view and its base or another view of its base has been modified inplace. This view
+no error tensor([[2., 2.]])
+raises A view was created in no_grad mode and is being modified inplace with grad mode enabled. Given that
+tensor([[2., 2.]])
+raises A view was created in no_grad mode and is being modified inplace with grad mode enabled. This view i
+raises Output 0 of Slice is a view and is being modified inplace. This view is the
+tensor([[2., 2.]], grad_fn=<Invalid>)
+raises Output 1 of Split is a view and is being modified inplace. This view is the output of a function tha
+raises Output 0 of Split is a view and is being modified inplace. This view is the
+raises Output 0 of Select is a view and is being modified inplace. This view is th
+tensor([[2., 2.]], grad_fn=<Invalid>)
+raises Output 0 of Split is a view and its base or another view of its base has been modified inplace. This view
+no error tensor([[2., 2.]])
+raises A view was created in no_grad mode and is being modified inplace with grad mode enabled. Given that
+tensor([[2., 2.]])
+raises A view was created in no_grad mode and is being modified inplace with grad mode enabled. This view i
+raises Output 0 of Slice is a view and is being modified inplace. This view is the
+tensor([[2., 2.]], grad_fn=<Invalid>)
+raises Output 1 of Unbind is a view and is being modified inplace. This view is the output of a function th
+raises Output 0 of Unbind is a view and is being modified inplace. This view is th
+raises Output 0 of Select is a view and is being modified inplace. This view is th
+tensor([2., 2.], grad_fn=<Invalid>)
+raises Output 0 of Unbind is a view and its base or another view of its base has been modified inplace. This vie
+no error tensor([2., 2.])
+raises A view was created in no_grad mode and is being modified inplace with grad mode enabled. Given that
+tensor([2., 2.])
+raises A view was created in no_grad mode and is being modified inplace with grad mode enabled. This view i
+raises Output 0 of Slice is a view and is being modified inplace. This view is the
+tensor([2., 2.], grad_fn=<Invalid>)
+raises Output 1 of SplitWithSizes is a view and is being modified inplace. This view is the output of a fun
+raises Output 0 of SplitWithSizes is a view and is being modified inplace. This vi
+raises Output 0 of Select is a view and is being modified inplace. This view is th
+tensor([[2., 2.]], grad_fn=<Invalid>)
+raises Output 0 of SplitWithSizes is a view and its base or another view of its base has been modified inplace.
+no error tensor([[2., 2.]])
+raises A view was created in no_grad mode and is being modified inplace with grad mode enabled. Given that
+tensor([[2., 2.]])
+raises A view was created in no_grad mode and is being modified inplace with grad mode enabled. This view i
+raises Output 0 of Slice is a view and is being modified inplace. This view is the
+tensor([[2., 2.]], grad_fn=<Invalid>)
+no error tensor([[2., 2.]], grad_fn=<AsStridedBackward0>)
+raises a view of a leaf Variable that requires grad is being used in an in-place o
+no error tensor([[1., 1.]], grad_fn=<AsStridedBackward0>)
+tensor([[2., 2.]], grad_fn=<AsStridedBackward0>)
+no error tensor(8., grad_fn=<SumBackward0>)
+no error tensor([[2., 2.]])
+raises A view was created in no_grad mode and is being modified inplace with grad mode enabled. Given that
+tensor([[2., 2.]])
+no error True
+no error tensor([[2., 2.]], grad_fn=<AsStridedBackward0>)
+tensor([[2., 2.]], grad_fn=<AsStridedBackward0>)
+""",
+)

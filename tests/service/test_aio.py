@@ -177,6 +177,8 @@ def test_evaluate_grad_explain_and_the_rest(server: Server) -> None:
         unused, zeros = leaf(1.0), leaf(1.0)
         assert await session.grad(plain(x), [x, unused], allow_unused=True) is not None
         assert (await session.grad(plain(x), zeros, materialize_grads=True))[0].tolist() == [0.0]
+        with pytest.raises(AutogradError, match=r"`inputs` argument to `grad\(\)` cannot be empty"):
+            await session.grad(x.sum(), [])
         with pytest.raises(AutogradError, match="not have been used"):
             await session.grad(plain(x), unused)
         with pytest.raises(AttributeTypeError):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from gradmesh._functions._common import one
 from gradmesh._functions.factor import adjoint
+from gradmesh._steps import VIEW_OPS
 
 if TYPE_CHECKING:
     from gradmesh._tensor import Tensor
@@ -30,8 +31,15 @@ def view_as_complex(input: Tensor) -> Tensor:
 
 
 def resolve_conj(input: Tensor) -> Tensor:
-    """The tensor itself: a conjugate is never put off. Example: `gm.resolve_conj(gm.ones(1))` is `tensor([1.])`."""
-    return input
+    """The tensor itself, or, as PyTorch has it, a tracked copy of a tracked conjugate. No conjugate is put off here.
+
+    Example: `gm.resolve_conj(gm.ones(1))` is `tensor([1.])`.
+    """
+    value = input.value
+    while value.app is not None and value.app.op in VIEW_OPS:
+        value = value.inputs[0]
+    conjugate = value.requires_grad and value.app is not None and value.app.op == "conj"
+    return one("clone", input) if conjugate else input
 
 
 def resolve_neg(input: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from gradmesh._vmap import vmap
 from gradmesh.autograd import forward_ad, functional, graph
 from gradmesh.autograd.anomaly import detect_anomaly, set_detect_anomaly
 from gradmesh.autograd.gradcheck import GradcheckError, gradcheck, gradgradcheck
-from gradmesh_engine.errors import AutogradError, ShapeError
+from gradmesh_engine.errors import ShapeError
 
 __all__ = [
     "Function",
@@ -101,8 +101,6 @@ def grad(
     Example: `(dx,) = gm.autograd.grad(y.sum(), x)`
     """
     of, wrt, cotangents = several(outputs), several(inputs), cotangents_of(grad_outputs)
-    if not wrt:
-        raise AutogradError("`inputs` argument to `grad()` cannot be empty.", source=user_line())
     if is_grads_batched:
         return _batched(of, wrt, cotangents, retain_graph, create_graph, allow_unused, materialize_grads)
     return drive(_backward.grad(of, wrt, cotangents, retain_graph, create_graph, allow_unused, materialize_grads))
