@@ -222,12 +222,14 @@ def _held(value: Any) -> Any:
     return Parameter(value) if isinstance(value, Tensor) and not isinstance(value, Parameter) else value
 
 
-def _lines(items: Iterable[tuple[Any, Any]]) -> str:
+def _lines(items: Iterable[tuple[Any, Any]], typed: bool = False) -> str:
+    """A line per value; `typed` names types of tensors rather than dtypes, as PyTorch does for dicts."""
     lines = []
     for name, value in items:
         if isinstance(value, Tensor):
             kind = "Parameter" if isinstance(value, Parameter) else "Tensor"
-            lines.append(f"  ({name}): {kind} containing: [{value.dtype} of size {'x'.join(map(str, value.shape))}]")
+            what = value.type() if typed else value.dtype
+            lines.append(f"  ({name}): {kind} containing: [{what} of size {'x'.join(map(str, value.shape))}]")
         else:
             lines.append(f"  ({name}): Object of type: {type(value).__name__}")
     return "\n".join(lines)
@@ -385,4 +387,4 @@ class ParameterDict(Module):
 
     def extra_repr(self) -> str:
         """A line per value."""
-        return _lines(self.items())
+        return _lines(self.items(), typed=True)
