@@ -224,6 +224,19 @@ def by_workload(results: Sequence[Measured], cores: int) -> dict[tuple[str, str]
     return {key: ratio_of(lines) for key, lines in groups.items()}
 
 
+FIRST_S: Final = 0.1
+"""Seconds a first call may take beyond a later one: for planning, and what is loaded when first needed."""
+
+
+def slow_starts(results: Sequence[Measured]) -> list[str]:
+    """The workloads whose first call takes longer than that."""
+    return [
+        f"{line.workload} {line.size} ({(line.first_s - line.median_s) * 1e3:.0f} ms)"
+        for line in results
+        if line.library == "gradmesh" and line.seconds and line.first_s - line.median_s > FIRST_S
+    ]
+
+
 def check_names(given: Sequence[str], known: Sequence[str], what: str) -> list[str]:
     """The names given, or all there are. Raises SystemExit for one that is not known."""
     for name in given:

@@ -45,3 +45,23 @@ def test_import_is_quick_and_light() -> None:
     assert not heavy & loaded, f"import gradmesh loads {sorted(heavy & loaded)}"
     best = min(seconds for seconds, _ in runs)
     assert best < SECONDS, f"import gradmesh takes {best:.2f} s beyond NumPy, the budget is {SECONDS} s"
+
+
+_FIRST = """
+import sys
+import gradmesh as gm
+for dtype in (gm.float32, gm.float64):
+    table = gm.ones(5, 3, dtype=dtype, requires_grad=True)
+    x = gm.nn.functional.embedding(gm.tensor([1, 4, 1]), table)
+    (gm.erf(x) + gm.erfc(x) + gm.nn.functional.gelu(x)).sum().backward()
+    assert table.grad[1, 0] == 2 * table.grad[4, 0] != 0
+print(*sorted(sys.modules))
+import scipy.sparse  # and what was loaded of it alone is in nobody's way
+assert (scipy.sparse.eye(3).tocsc() @ [[1.0], [2.0], [3.0]]).tolist() == [[1.0], [2.0], [3.0]]
+"""
+
+
+def test_a_first_step_loads_no_slow_packages() -> None:
+    done = subprocess.run([sys.executable, "-c", _FIRST], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert not {"scipy.special", "scipy.sparse"} & set(done.stdout.split())

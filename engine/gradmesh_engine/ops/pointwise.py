@@ -63,7 +63,12 @@ def together(operands: Sequence[V], dtype: np.dtype) -> list[V]:
     """The operands converted to `dtype` and expanded to their common shape."""
     expand, convert = primitive_of("expand"), primitive_of("convert")
     shape = broadcast_shapes([v.shape for v in operands])
-    return [expand(convert(v, dtype=dtype.name), shape=shape) for v in operands]
+    made = []
+    for v in operands:
+        if v.dtype != dtype:
+            v = convert(v, dtype=dtype.name)
+        made.append(v if v.shape == shape else expand(v, shape=shape))
+    return made
 
 
 # --- dtype rules ----------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Final
 
 from gradmesh_engine.graph import Graph
-from gradmesh_engine.simplify.algebra import algebra, dead_code, fold_constants, markers
+from gradmesh_engine.simplify.algebra import algebra, dead_code, markers
 from gradmesh_engine.simplify.products import products
 from gradmesh_engine.simplify.scalars import scalars
 
@@ -21,11 +21,9 @@ __all__ = ["PASSES", "simplify"]
 PASSES: Final[tuple[tuple[str, Callable[[Graph], Graph]], ...]] = (
     ("dead code", dead_code),
     ("markers", markers),
-    ("fold constants", fold_constants),
     ("algebra", algebra),
     ("dead code", dead_code),
     ("scalars", scalars),
-    ("fold constants", fold_constants),
     ("algebra", algebra),
     ("dead code", dead_code),
     ("products", products),
@@ -34,7 +32,9 @@ PASSES: Final[tuple[tuple[str, Callable[[Graph], Graph]], ...]] = (
 
 
 def simplify(graph: Graph) -> Graph:
-    """All passes, in order."""
-    for _, run in PASSES:
-        graph = run(graph)
+    """All passes, in order; one that has left this very graph as it is has nothing to do again."""
+    left: dict[str, Graph] = {}
+    for name, run in PASSES:
+        if left.get(name) is not graph:
+            graph = left[name] = run(graph)
     return graph

@@ -127,10 +127,13 @@ def _permute(rw: Rewriter, node: Node, operands: Sequence[V]) -> V | None:
 def _pointwise_constants(rw: Rewriter, node: Node, operands: Sequence[V]) -> V | None:
     """A pointwise op of constants is a constant."""
     spec = node.outputs[0]
+    numbers = []
+    for v in operands:
+        number = rw.constant_of(v)
+        if number is None:
+            return None
+        numbers.append(number)
     if not operands:
-        return None
-    numbers = [rw.constant_of(v) for v in operands]
-    if any(number is None for number in numbers):
         return None
     op = primitive_of(node.op)
     with np.errstate(all="ignore"):
@@ -148,7 +151,7 @@ def _exact(dtype: np.dtype) -> np.dtype:
     return dtypes.float64 if dtypes.is_half(dtype) else dtype
 
 
-_ALGEBRA: Final[dict[str, Rule]] = {
+_IDENTITIES: Final[dict[str, Rule]] = {
     "add": _add,
     "mul": _mul,
     "div": _div,
@@ -161,15 +164,23 @@ _ALGEBRA: Final[dict[str, Rule]] = {
 
 
 def algebra(graph: Graph) -> Graph:
-    """Identities that keep every bit: x+x, x+(−y), ×1, ÷1, −0, double negation, stacked layout changes."""
-    return Rewriter(graph, _ALGEBRA).graph
-
-
-def fold_constants(graph: Graph) -> Graph:
-    """Pointwise ops of constants become constants."""
+    """What keeps every bit: pointwise ops of constants become constants; x+x, x+(−y), ×1, ÷1, −0, double negation."""
     rules: dict[str, Rule] = {}
     for node in graph.nodes:
-        op = primitive_of(node.op)
-        if node.op not in rules and op.axes is pointwise_axes and op.kernel is not None and not op.positional:
-            rules[node.op] = _pointwise_constants
+        if node.op not in rules:
+            op = primitive_of(node.op)
+            folds = op.axes is pointwise_axes and op.kernel is not None and not op.positional
+            identity = _IDENTITIES.get(node.op)
+            if folds:
+                rules[node.op] = _pointwise_constants if identity is None else _either(_pointwise_constants, identity)
+            elif identity is not None:
+                rules[node.op] = identity
     return Rewriter(graph, rules).graph
+
+
+def _either(first: Rule, second: Rule) -> Rule:
+    def rule(rw: Rewriter, node: Node, operands: Sequence[V]) -> V | None:
+        value = first(rw, node, operands)
+        return second(rw, node, operands) if value is None else value
+
+    return rule

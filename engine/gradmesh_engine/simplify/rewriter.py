@@ -11,25 +11,35 @@ from gradmesh_engine.graph import Graph, Node
 Rule: TypeAlias = "Callable[[Rewriter, Node, Sequence[V]], V | None]"
 
 
+_SPREADS = frozenset({"expand", "reshape", "permute"})
+
+
 class Rewriter:
-    """Re-emits a graph node by node, applying at most one rule per node. Final."""
+    """Re-emits a graph node by node, applying at most one rule per node. Final.
+
+    Attributes:
+        graph: the new graph; the old one itself where nothing changed.
+    """
 
     def __init__(self, graph: Graph, rules: Mapping[str, Rule]) -> None:
         self.builder = Builder(graph.inputs)
         self._roots: tuple[dict[int, int], dict[int, int]] = {}, {}
         self.number = len(graph.inputs)  # of the value being re-emitted, in the old graph
         self.values = values = [self.builder.value(i) for i in range(len(graph.inputs))]  # by number in the old graph
+        builder, changed = self.builder, False
         for node in graph.nodes:
-            self.builder.origin, self.builder.segment = node.origin, node.segment
+            builder.origin, builder.segment = node.origin, node.segment
             operands = [values[i] for i in node.inputs]
             rule = rules.get(node.op)
             value = None if rule is None else rule(self, node, operands)
             if value is None:
-                inputs = tuple(v.id for v in operands)
-                value = self.builder.append(node.op, inputs, node.attrs, node.outputs[0])
+                value = builder.append(node.op, tuple([v.id for v in operands]), node.attrs, node.outputs[0])
+                changed = changed or value.id != self.number
+            else:
+                changed = True
             values.append(value)
             self.number += 1
-        self.graph = self.builder.build([values[i] for i in graph.outputs], graph.sources)
+        self.graph = builder.build([values[i] for i in graph.outputs], graph.sources) if changed else graph
 
     def maker(self, value: V) -> Node | None:
         """The node that made a value, or None for an input."""
@@ -50,7 +60,7 @@ class Rewriter:
         while (root := roots.get(value.id)) is None:
             passed.append(value.id)
             node = self.maker(value)
-            if node is None or node.op not in ("expand", "reshape", "permute") or (scalar and not value.ndim):
+            if node is None or node.op not in _SPREADS or (scalar and not value.ndim):
                 root = value.id
                 break
             value = self.operand(node)
@@ -59,7 +69,9 @@ class Rewriter:
 
     def constant_of(self, value: V) -> complex | None:
         """The number every element of `value` has, if the graph says so."""
-        node = self.maker(self.spread_from(value, scalar=False))
+        node = self.maker(value)
+        if node is not None and node.op in _SPREADS:
+            node = self.maker(self.spread_from(value, scalar=False))
         if node is None or node.op != "full":
             return None
         number = node.attr("value")
