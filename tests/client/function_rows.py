@@ -78,6 +78,8 @@ torch.threshold_(x.clone(), 0.1, 7.0)
 torch.detach(x)
 torch.detach_copy(x.detach())
 torch.view_as_real_copy(c)
+torch.stft(im[0, 0], 4, 2, 3, v.detach().abs(), center=False, return_complex=True, align_to_window=True)
+torch.stft(im[0, 0], 4, 2, 3, v.detach().abs(), center=False, return_complex=True, align_to_window=False)
 torch.FloatTensor([1, 2])
 torch.LongTensor([[1], [2]])
 reversed(x)
@@ -605,6 +607,8 @@ ROWS = [line for table in TABLES.values() for line in table.strip().splitlines()
 # functions whose grad_fn has a number of its own for numbers as operands, or in place.
 COARSE = frozenset(
     """
+torch.stft(im[0, 0], 4, 2, 3, v.detach().abs(), center=False, return_complex=True, align_to_window=True)
+torch.stft(im[0, 0], 4, 2, 3, v.detach().abs(), center=False, return_complex=True, align_to_window=False)
 torch.hinge_embedding_loss(x, m * 2 - 1)
 torch.margin_ranking_loss(x, y, m * 2 - 1, 0.1)
 torch.selu_(x.clone())
@@ -738,5 +742,10 @@ F.mse_loss(x, y, reduction="most") | ValueError
 F.batch_norm(x, None, None) | RuntimeError
 F.cross_entropy(x, v) | (RuntimeError, ValueError)
 divmod(x, 2) | TypeError
+torch.stft(im[0, 0], 4, return_complex=True, align_to_window=True) | RuntimeError
+torch.istft(torch.ones(3, 4) * 1j, 4, 4, window=torch.zeros(4)).tolist() | RuntimeError
+torch.istft(torch.ones(3, 4) * 1j, 4, 4, window=torch.hann_window(4), center=False).tolist() | RuntimeError
+torch.istft(torch.ones(3, 4) * 1j, 4, 5) | RuntimeError
+torch.istft(torch.ones(3, 4), 4) | RuntimeError
 x.imag | RuntimeError
 """

@@ -8,7 +8,7 @@ from gradmesh._functions._common import one, spec
 from gradmesh._functions.layers import pad
 from gradmesh._functions.layout import reshape
 from gradmesh_engine import dtypes
-from gradmesh_engine.errors import AttributeTypeError
+from gradmesh_engine.errors import AttributeTypeError, InvalidRequestError
 
 if TYPE_CHECKING:
     from gradmesh._tensor import Tensor
@@ -27,6 +27,7 @@ def stft(
     normalized: bool = False,
     onesided: bool | None = None,
     return_complex: bool | None = None,
+    align_to_window: bool | None = None,
 ) -> Tensor:
     """Transforms of overlapping windowed frames: (…, length) to (…, frequencies, frames).
 
@@ -41,6 +42,8 @@ def stft(
         normalized: divide by the root of n_fft.
         onesided: half of the frequencies; so for real signals and windows.
         return_complex: complex numbers rather than pairs; needed for real signals.
+        align_to_window: without `center`, the first window begins where the signal does, and not its frame, which
+            zeros fill up; so at the end.
 
     Example: `gm.stft(gm.ones(8), 4, return_complex=True).shape` is (3, 9).
     """
@@ -54,6 +57,11 @@ def stft(
                 expected="True or False",
             )
         return_complex = True
+    if center and align_to_window is not None:
+        raise InvalidRequestError("stft align_to_window should only be set when center = false", op="stft")
+    if align_to_window and win_length is not None and 0 < win_length < n_fft:
+        before = (n_fft - win_length) // 2
+        input = pad(input, [before, n_fft - win_length - before])
     if center:
         half = n_fft // 2
         lead = (1,) * (3 - input.ndim)
@@ -86,8 +94,10 @@ def istft(
 ) -> Tensor:
     """The signal whose `stft` this is, by least squares: (…, frequencies, frames) to (…, length).
 
-    The arguments are those of `stft`; `length` cuts or pads the result. Where the windows leave a gap the
-    result is NaN or infinite. Example: `gm.istft(gm.stft(gm.ones(8), 4, return_complex=True), 4).shape` is (8,).
+    The arguments are those of `stft`; `length` cuts or pads the result. Windows that leave a gap
+    raise InvalidRequestError when it is computed.
+
+    Example: `gm.istft(gm.stft(gm.ones(8), 4, return_complex=True), 4).shape` is (8,).
     """
     operands = (input,) if window is None else (input, window)
     return one(

@@ -18,6 +18,7 @@ from gradmesh_engine.errors import AttributeTypeError, DTypeError, ShapeError
 from gradmesh_engine.graph import AttrValue, TensorSpec
 from gradmesh_engine.ops.base import Attr, Composite, Factor, Primitive, Site, Specs, declare
 from gradmesh_engine.ops.layout import Ints, expand, reshape
+from gradmesh_engine.ops.limits import within
 from gradmesh_engine.ops.numeric import complex_, imag, real
 from gradmesh_engine.ops.regions import concat, narrowed, pad
 from gradmesh_engine.ops.shaping import unsqueezed
@@ -277,6 +278,15 @@ def _istft(
     return_complex: bool,
 ) -> V:
     _check_lengths("istft", n_fft, hop_length, win_length)
+    if hop_length > win_length:
+        raise ShapeError(
+            "istft: expected 0 < hop_length <= win_length", expected=f"at most {win_length}", got=str(hop_length)
+        )
+    if not dtypes.is_complex(x.dtype):
+        raise DTypeError(
+            "istft requires a complex-valued input tensor matching the output from stft with return_complex=True.",
+            got=x.dtype.name,
+        )
     if x.ndim not in (2, 3) or not dtypes.is_complex(x.dtype):
         raise ShapeError("istft: expected a complex tensor with 2 or 3 dims", got=str(x.spec))
     bins = n_fft // 2 + 1 if onesided else n_fft
@@ -303,7 +313,11 @@ def _istft(
     envelope = fold_windows(expand(column * column, shape=(n_fft, count)), **geometry)
     start = n_fft // 2 if center else 0
     stop = whole - (n_fft // 2 if center else 0) if length is None else min(whole, start + length)
-    y = narrowed(signal, signal.ndim - 1, start, stop) / narrowed(envelope, 0, start, stop)
+    envelope = narrowed(envelope, 0, start, stop)
+    if not dtypes.is_complex(envelope.dtype):
+        # Where no window reaches, nothing is known of the signal.
+        envelope = within(envelope, least=1e-11, most=math.inf, message="istft: window overlap add min: 0")
+    y = narrowed(signal, signal.ndim - 1, start, stop) / envelope
     if length is not None and stop - start < length:
         lead = (0,) * (y.ndim - 1)
         y = pad(y, low=(*lead, 0), high=(*lead, length - (stop - start)), interior=(*lead, 0))
