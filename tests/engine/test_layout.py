@@ -107,6 +107,22 @@ def test_programs_turned(write: Callable[[Maker, int, int, int], int], outputs: 
     check_bits(program, arrays, plain(graph, query, arrays))
 
 
+@pytest.mark.parametrize("shape", [(3, 4), (3, 3), (4, 1), (0, 4), (4, 0)])
+def test_pairs_of_columns_turned(shape: tuple[int, int], turned: None) -> None:
+    """A dim that meets another of the same value cannot run along the same axis."""
+    rows, columns = shape
+    m = Maker()
+    x, row = m.input(shape), m.input((columns,))
+    first = m("reshape", m("exp", m("add", x, row)), shape=(rows, columns, 1))
+    second = m("reshape", m("tanh", x), shape=(rows, 1, columns))
+    total = m("reduce_sum", m("mul", m("sub", first, second), first), dims=(1, 2))
+    loss = m("reduce_sum", total, dims=(0,))
+    rng = np.random.default_rng(3)
+    arrays = [rng.normal(size=shape), rng.normal(size=columns)]
+    query = Query((loss,), (x, row), (False,))
+    check_bits(compile_query(m.graph(loss, total), query), arrays, plain(m.graph(loss, total), query, arrays))
+
+
 def _turned_values(plan: Plan) -> int:
     """How many values of the plan have the rows of the tests innermost."""
     return sum(len(spec.shape) > 1 and spec.shape[-1] == ROWS for spec in plan.graph.specs)

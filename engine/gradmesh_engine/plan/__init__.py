@@ -53,7 +53,7 @@ def plan(graph: Graph) -> Plan:
             cost = _estimate(graph, tried.cut, tried.split, tried.fits, times, moved)
             if sum(cost) < sum(estimate):
                 best, estimate = tried, cost
-        turned = turn(_scope(graph, best, axes)) if axes else None
+        turned = turn(_scope(graph, rules, best, axes)) if axes else None
         if turned is not None:
             graph, axis = turned
             rules = factors_of(graph)
@@ -93,12 +93,12 @@ def _tried(graph: Graph, rules: Sequence[Sequence[Factor]], axis: Axis, work: fl
     return _Candidate(axis, tried, split, fits) if split.blocks >= 2 else None
 
 
-def _scope(graph: Graph, best: _Candidate, axes: Sequence[Axis]) -> Scope:
-    """What layout decides on: the blocks of a split graph; where all runs whole, the values on the longest axis."""
+def _scope(graph: Graph, rules: Sequence[Sequence[Factor]], best: _Candidate, axes: Sequence[Axis]) -> Scope:
+    """What layout decides on: the blocks of a split graph; where all runs whole, the longest axis as one block."""
     if best.axis is None or best.split is None:
         longest = max(axes, key=lambda axis: axis.length)
-        dims = [longest.dims.get(value) for value in range(len(graph.specs))]
-        return Scope(graph, longest, dims, [1] * len(graph.nodes), longest.length)
+        along = cut(graph, rules, longest)
+        return Scope(graph, longest, along.dims, along.body_runs, longest.length)
     return Scope(graph, best.axis, best.cut.dims, best.cut.body_runs, best.split.block)
 
 

@@ -182,7 +182,7 @@ class _Sets:
                 inner = pattern
             if pattern != inner:
                 break
-            run *= shape[d]
+            run *= max(shape[d], 1)
         else:
             return 0.0
         if node.op not in REDUCE_COSTS:
