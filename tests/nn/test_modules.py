@@ -398,24 +398,30 @@ def test_gumbel_softmax_chooses_with_the_probabilities(dim: int) -> None:
     assert abs(logits.grad.numpy()).max() > 1
 
 
-@pytest.mark.parametrize("expression", [
-    "Dropout(0.25)", "Dropout1d(0.25)", "Dropout2d(0.25)", "Dropout3d(0.25)", "RReLU(0.2, 0.6)",
-    "AlphaDropout(0.25)", "FeatureAlphaDropout(0.25)",
-])  # fmt: skip
-def test_drawn_layers_keep_the_mean_in_training(expression: str) -> None:
+# A layer that draws, the dims of its input of -1, the mean of what it gives (not told for 0), and whether a channel's
+# elements share their fate.
+DRAWN = [
+    ("Dropout(0.25)", 5, -1.0, False),
+    ("Dropout1d(0.25)", 3, -1.0, True),
+    ("Dropout2d(0.25)", 4, -1.0, True),
+    ("Dropout3d(0.25)", 5, -1.0, True),
+    ("RReLU(0.2, 0.6)", 3, -0.4, False),
+    ("AlphaDropout(0.25)", 3, 0.0, False),
+    ("FeatureAlphaDropout(0.25)", 3, 0.0, True),
+]
+
+
+@pytest.mark.parametrize(("expression", "rank", "mean", "alike"), DRAWN, ids=[row[0] for row in DRAWN])
+def test_drawn_layers(expression: str, rank: int, mean: float, alike: bool) -> None:
     gm.manual_seed(0)
     layer = make(expression, gm)
-    x = -gm.ones(40, 50, 2, 2, 2)[..., 0, 0] if "1d" in expression else -gm.ones(40, 50, 2, 2, 2)
-    x = x[..., 0] if "2d" in expression else x
+    x = gm.full((60, 70, 3, 3, 3)[:rank], -1.0)
     drawn = layer(x).numpy()
     assert drawn.std() > 0.05
-    mean = {"R": -0.4, "A": 0.0, "F": 0.0}.get(expression[0], -1.0)
-    if mean:
-        assert abs(drawn.mean() - mean) < 0.03
-    whole = drawn.reshape(40, 50, -1)
-    alike = bool((whole == whole[..., :1]).all())
-    assert alike == (expression[:2] in ("Fe",) or expression[7:8] in ("1", "2", "3"))
-    assert (layer.eval()(x).numpy() == layer.eval()(x).numpy()).all()
+    assert mean == 0 or abs(drawn.mean() - mean) < 0.03
+    channels = drawn.reshape(60, 70, -1)
+    assert (channels == channels[..., :1]).all() == alike
+    assert (layer.eval()(x).numpy() == layer(x).numpy()).all()
 
 
 # --- what fills parameters -------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from gradmesh import _creation, _dtype
 from gradmesh._functions import layers as F
@@ -17,6 +17,8 @@ __all__ = ["Embedding", "EmbeddingBag"]
 
 class _Table(Layer):
     """A table whose row `padding_idx` is 0 and without gradient. Abstract."""
+
+    _padding_name: ClassVar[str] = "padding_idx"
 
     def __init__(
         self,
@@ -46,8 +48,6 @@ class _Table(Layer):
             raise AssertionError("Shape of weight does not match num_embeddings and embedding_dim")
         else:
             self.weight = Parameter(weight)
-
-    _padding_name = "padding_idx"
 
     def reset_parameters(self) -> None:
         """Draw the table anew."""
@@ -110,7 +110,7 @@ class Embedding(_Table):
         sparse: bool = False,
     ) -> Embedding:
         """An Embedding with a given table (num, width); trained only unless `freeze`. Raises AssertionError."""
-        count, width = _sizes(embeddings)
+        count, width = _shape_of(embeddings)
         return cls(
             count, width, padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse, _weight=embeddings,
             _freeze=freeze,
@@ -171,7 +171,7 @@ class EmbeddingBag(_Table):
         padding_idx: int | None = None,
     ) -> EmbeddingBag:
         """An EmbeddingBag with a given table (num, width); trained only unless `freeze`. Raises AssertionError."""
-        count, width = _sizes(embeddings)
+        count, width = _shape_of(embeddings)
         found = cls(
             count, width, max_norm, norm_type, scale_grad_by_freq, mode, sparse, embeddings, include_last_offset,
             padding_idx,
@@ -192,7 +192,7 @@ class EmbeddingBag(_Table):
         return ", ".join([*self._sizes(), *self._limits(), f"mode={self.mode!r}", *padding])
 
 
-def _sizes(table: Tensor) -> tuple[int, int]:
+def _shape_of(table: Tensor) -> tuple[int, int]:
     if table.ndim != 2:
         raise AssertionError("Embeddings parameter is expected to be 2-dimensional")
     return table.shape[0], table.shape[1]
