@@ -92,3 +92,39 @@ def test_no_name_is_missing_without_a_reason(place: str) -> None:
     missing = {name for name in public(theirs) if not hasattr(ours, name)}
     assert sorted(missing - known) == []
     assert sorted(known - missing) == [], "listed as left out, and here"
+
+
+# Methods and properties of classes that both have, by class.
+METHODS_LEFT_OUT: dict[str, str] = {
+    # Compilers, devices and shared memory; a deprecated hook; a module has no memory to be made empty.
+    "Module": "compile cuda ipu mtia xpu share_memory register_backward_hook to_empty",
+    # Steps of PyTorch's own checks.
+    "RNNBase": "check_forward_args check_hidden_size check_input get_expected_hidden_size permute_hidden",
+    "LSTM": "get_expected_cell_size",
+    "MultiheadAttention": "merge_masks",
+    # Types of hooks, and a profiler's.
+    "Optimizer": "OptimizerPostHook OptimizerPreHook profile_hook_step",
+    "Adagrad": "share_memory",
+    "SequentialLR": "recursive_undo",
+}
+# Of PyTorch's TorchScript and typing, on all modules.
+NO_METHODS = {"T_destination", "dump_patches", "call_super_init"}
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("place", ["nn", "optim", "optim.lr_scheduler", "optim.swa_utils"])
+def test_no_method_is_missing_without_a_reason(place: str) -> None:
+    torch = pytest.importorskip("torch")
+    assert torch.__version__
+    theirs, ours = importlib.import_module(f"torch.{place}"), importlib.import_module(f"gradmesh.{place}")
+    missing = []
+    for name, cls in vars(theirs).items():
+        mine = getattr(ours, name, None)
+        if not isinstance(cls, type) or not isinstance(mine, type) or name in ("Tensor", "Parameter", "Buffer"):
+            continue
+        if name.startswith("Uninitialized"):
+            continue
+        allowed = {word for base in cls.__mro__ for word in METHODS_LEFT_OUT.get(base.__name__, "").split()}
+        wanted = {method for method in dir(cls) if not method.startswith("_")} - allowed - NO_METHODS
+        missing += [f"{name}.{method}" for method in sorted(wanted) if not hasattr(mine, method)]
+    assert missing == []

@@ -110,8 +110,35 @@ def containers(library: Any, show: Callable[..., None]) -> None:
     show(slope.weight)
 
 
+def optimizers(library: Any, show: Callable[..., None]) -> None:
+    """Hooks before and after an optimizer's state is taken and loaded."""
+    weight = library.nn.Parameter(library.ones(2))
+    first = library.optim.SGD([weight], lr=0.5, momentum=0.5)
+    weight.grad = library.ones(2)
+    first.step()
+    first.register_state_dict_pre_hook(lambda optimizer: show("before", optimizer is first))
+    first.register_state_dict_post_hook(lambda optimizer, state: show("after", sorted(state)))
+    first.register_state_dict_post_hook(lambda optimizer, state: {**state, "note": 1}, prepend=True)
+    state = first.state_dict()
+    show(sorted(state), state["state"][0]["momentum_buffer"])
+    second = library.optim.SGD([weight], lr=0.1, momentum=0.5)
+
+    def slower(optimizer: Any, state: Any) -> Any:
+        state["param_groups"] = [{**group, "lr": group["lr"] / 2} for group in state["param_groups"]]
+        return state
+
+    second.register_load_state_dict_pre_hook(slower)
+    second.register_load_state_dict_post_hook(lambda optimizer: show("loaded", optimizer.param_groups[0]["lr"]))
+    second.load_state_dict(state)
+    show(state["param_groups"][0]["lr"], second.param_groups[0]["lr"])
+    plateau = library.optim.lr_scheduler.ReduceLROnPlateau(second, patience=0, cooldown=2)
+    for figure in (1.0, 2.0, 3.0, 0.5, 0.6):
+        plateau.step(figure)
+        show(plateau.in_cooldown, second.param_groups[0]["lr"])
+
+
 @pytest.mark.oracle
-@pytest.mark.parametrize("program", [hooks, places, containers])
+@pytest.mark.parametrize("program", [hooks, places, containers, optimizers])
 def test_program_is_pytorchs(program: Any) -> None:
     torch = pytest.importorskip("torch")
     shown: list[list[str]] = [[], []]

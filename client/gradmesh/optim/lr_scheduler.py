@@ -443,6 +443,11 @@ class ReduceLROnPlateau(LRScheduler):
             self.cooldown_counter, self.num_bad_epochs = self.cooldown, 0
         self._last_lr = [group["lr"] for group in self.optimizer.param_groups]
 
+    @property
+    def in_cooldown(self) -> bool:
+        """Whether steps are not counted, after a change."""
+        return self.cooldown_counter > 0
+
     def _is_better(self, figure: float) -> bool:
         sign = -1 if self.mode == "min" else 1
         if self.threshold_mode == "rel":

@@ -14,7 +14,7 @@ from gradmesh._functions._common import one
 from gradmesh._hooks import RemovableHandle
 from gradmesh._modes import enable_grad, no_grad
 from gradmesh._tensor import Tensor
-from gradmesh.nn.modules.module import clear_grad
+from gradmesh.nn.modules.module import attach, clear_grad
 from gradmesh_engine import dtypes
 from gradmesh_engine.errors import AttributeTypeError, InvalidRequestError
 
@@ -49,6 +49,10 @@ class Optimizer:
         self.stepped = False
         self._pre_hooks: dict[int, Callable[..., Any]] = {}
         self._post_hooks: dict[int, Callable[..., Any]] = {}
+        self._state_pre_hooks: dict[int, Callable[..., Any]] = {}
+        self._state_hooks: dict[int, Callable[..., Any]] = {}
+        self._load_pre_hooks: dict[int, Callable[..., Any]] = {}
+        self._load_hooks: dict[int, Callable[..., Any]] = {}
         if isinstance(params, Tensor):
             raise AttributeTypeError(
                 "params argument given to the optimizer should be an iterable of Tensors or dicts, but got "
@@ -159,8 +163,29 @@ class Optimizer:
 
     # --- state --------------------------------------------------------------------------------------
 
+    def register_state_dict_pre_hook(self, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
+        """Call `hook(optimizer)` before `state_dict`."""
+        return attach(self._state_pre_hooks, hook, prepend)
+
+    def register_state_dict_post_hook(self, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
+        """Call `hook(optimizer, state_dict)` after `state_dict`; what it returns replaces the state."""
+        return attach(self._state_hooks, hook, prepend)
+
+    def register_load_state_dict_pre_hook(self, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
+        """Call `hook(optimizer, state_dict)` before `load_state_dict`; what it returns replaces the state."""
+        return attach(self._load_pre_hooks, hook, prepend)
+
+    def register_load_state_dict_post_hook(self, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
+        """Call `hook(optimizer)` after `load_state_dict`."""
+        return attach(self._load_hooks, hook, prepend)
+
     def state_dict(self) -> dict[str, Any]:
         """The state by number of the tensor, and the groups with numbers in place of tensors."""
+        for hook in list(self._state_pre_hooks.values()):
+            hook(self)
+        return _replaced(self._state_hooks, self, self._numbered())
+
+    def _numbered(self) -> dict[str, Any]:
         number = {id(tensor): index for index, tensor in enumerate(self._tensors())}
         groups = []
         for group in self.param_groups:
@@ -174,6 +199,7 @@ class Optimizer:
 
         Raises InvalidRequestError when groups or their sizes differ.
         """
+        state_dict = _replaced(self._load_pre_hooks, self, dict(state_dict))
         groups = state_dict["param_groups"]
         if len(groups) != len(self.param_groups):
             raise InvalidRequestError("loaded state dict has a different number of parameter groups")
@@ -191,6 +217,8 @@ class Optimizer:
             self.state[tensor] = {name: _copied(name, value, tensor) for name, value in kept.items()}
         for mine, theirs in zip(self.param_groups, groups, strict=True):
             mine.update({name: value for name, value in theirs.items() if name != "params"})
+        for hook in list(self._load_hooks.values()):
+            hook(self)
 
     def _tensors(self) -> Iterable[Tensor]:
         return itertools.chain.from_iterable(group["params"] for group in self.param_groups)
@@ -201,6 +229,14 @@ class Optimizer:
             options = [f"    {name}: {group[name]}\n" for name in sorted(group) if name != "params"]
             text += f"\nParameter Group {index}\n{''.join(options)}"
         return text + ")"
+
+
+def _replaced(hooks: dict[int, Callable[..., Any]], optimizer: Optimizer, state: dict[str, Any]) -> dict[str, Any]:
+    """A state, or what hooks return instead."""
+    for hook in list(hooks.values()):
+        changed = hook(optimizer, state)
+        state = state if changed is None else changed
+    return state
 
 
 def _copied(name: str, value: Any, like: Tensor) -> Any:

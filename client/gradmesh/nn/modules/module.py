@@ -111,17 +111,17 @@ class Module:
         self, hook: Callable[..., Any], *, with_kwargs: bool = False, prepend: bool = False
     ) -> RemovableHandle:
         """Call `hook(module, args)`, or `(module, args, kwargs)`, before `forward`; what it returns replaces them."""
-        return _attach(self._forward_pre_hooks, (hook, with_kwargs), prepend)
+        return attach(self._forward_pre_hooks, (hook, with_kwargs), prepend)
 
     def register_forward_hook(
         self, hook: Callable[..., Any], *, with_kwargs: bool = False, prepend: bool = False
     ) -> RemovableHandle:
         """Call `hook(module, args, output)`, or with kwargs third, after `forward`; what it returns replaces output."""
-        return _attach(self._forward_hooks, (hook, with_kwargs), prepend)
+        return attach(self._forward_hooks, (hook, with_kwargs), prepend)
 
     def register_full_backward_pre_hook(self, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
         """Call `hook(module, grad_output)` before the module's backward; what it returns replaces grad_output."""
-        return _attach(self._backward_pre_hooks, hook, prepend)
+        return attach(self._backward_pre_hooks, hook, prepend)
 
     def register_full_backward_hook(self, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
         """Call `hook(module, grad_input, grad_output)` after the module's backward.
@@ -129,7 +129,7 @@ class Module:
         What it returns replaces grad_input. One entry per positional argument of `forward`, None for
         those that are no tensors.
         """
-        return _attach(self._backward_hooks, hook, prepend)
+        return attach(self._backward_hooks, hook, prepend)
 
     # --- attributes ---------------------------------------------------------------------------------
 
@@ -509,22 +509,22 @@ class Module:
 
     def register_state_dict_pre_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
         """Call `hook(module, prefix, keep_vars)` before `state_dict` takes this module's state."""
-        return _attach(self._state_pre_hooks, hook, False)
+        return attach(self._state_pre_hooks, hook, False)
 
     def register_state_dict_post_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
         """Call `hook(module, state_dict, prefix, {})` when `state_dict` has this module's state, to change it."""
-        return _attach(self._state_hooks, hook, False)
+        return attach(self._state_hooks, hook, False)
 
     def register_load_state_dict_pre_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
         """Call `hook(module, state_dict, prefix, {}, True, missing_keys, unexpected_keys, errors)` before loading.
 
         It may change the state, which is a copy, and the lists.
         """
-        return _attach(self._load_pre_hooks, hook, False)
+        return attach(self._load_pre_hooks, hook, False)
 
     def register_load_state_dict_post_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
         """Call `hook(module, incompatible_keys)` when this module and those below were loaded; it may change them."""
-        return _attach(self._load_hooks, hook, False)
+        return attach(self._load_hooks, hook, False)
 
     def load_state_dict(
         self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
@@ -634,7 +634,8 @@ def _once(members: Iterable[tuple[str, _T]]) -> Iterator[tuple[str, _T]]:
             yield name, held
 
 
-def _attach(hooks: dict[int, Any], hook: Any, prepend: bool) -> RemovableHandle:
+def attach(hooks: dict[int, Any], hook: Any, prepend: bool) -> RemovableHandle:
+    """Put a hook behind the others, or before them."""
     handle = RemovableHandle.into(hooks, hook)
     if prepend:
         behind = {id: held for id, held in hooks.items() if id != handle.id}
