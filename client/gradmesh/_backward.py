@@ -95,14 +95,10 @@ def grad(
     """See autograd.grad."""
     if not inputs:
         raise AutogradError("`inputs` argument to `grad()` cannot be empty.", source=user_line())
-    if materialize_grads and allow_unused is False:
-        raise AutogradError(
-            "Expected allow_unused to be True or not passed when materialize_grads=True, but got: allow_unused=False.",
-            source=user_line(),
-        )
+    check_unused(allow_unused, materialize_grads)
     roots, seeds = _seeded(outputs, cotangents)
     retain = create_graph if retain_graph is None else retain_graph
-    wrt = _wrt(inputs)
+    wrt = wrt_of(inputs)
     exploration = Exploration(roots)
     exploration.restrict(wrt)
     exploration.check()
@@ -119,7 +115,8 @@ def grad(
         if gradient is not None:
             continue
         if materialize_grads:
-            found[index] = _tensor.Tensor(known(np.zeros(wrt[index].spec.shape, wrt[index].spec.dtype)))
+            zeros = _tensor.Tensor(known(np.zeros(wrt[index].spec.shape, wrt[index].spec.dtype)))
+            found[index] = zeros.requires_grad_(create_graph)
         elif not allow_unused:
             raise AutogradError(
                 f"The differentiated Tensor at index {index} appears to not have been used in the graph. Set "
@@ -403,10 +400,19 @@ def _given_inputs(inputs: Any) -> list[Value]:
     tensors = several(inputs)
     if not tensors:
         raise AutogradError("`inputs` argument to `backward()` cannot be empty.", source=user_line())
-    return _wrt(tensors)
+    return wrt_of(tensors)
 
 
-def _wrt(given: Iterable[Any]) -> list[Value]:
+def check_unused(allow_unused: bool | None, materialize_grads: bool) -> None:
+    """Raises InvalidRequestError when unused inputs are to be an error and zeros."""
+    if materialize_grads and allow_unused is False:
+        raise InvalidRequestError(
+            "Expected allow_unused to be True or not passed when materialize_grads=True, but got: allow_unused=False.",
+            source=user_line(),
+        )
+
+
+def wrt_of(given: Iterable[Any]) -> list[Value]:
     """What to differentiate with respect to: the values of tensors and edges."""
     found = []
     for one in given:

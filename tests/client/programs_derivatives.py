@@ -628,3 +628,97 @@ no error tensor([[2., 2.]], grad_fn=<AsStridedBackward0>)
 tensor([[2., 2.]], grad_fn=<AsStridedBackward0>)
 """,
 )
+
+
+program(
+    "options_of_grad",
+    """
+grad = torch.autograd.grad
+x = torch.tensor([1., 2.], requires_grad=True)
+u = torch.ones(3, requires_grad=True)
+z = torch.tensor([1 + 1j], requires_grad=True)
+eye = torch.eye(2)
+y = lambda: x ** 2
+told = lambda ts: [None if t is None else (t.requires_grad, t.grad_fn is not None, tuple(t.shape)) for t in ts]
+options = [dict(), dict(allow_unused=True), dict(allow_unused=False), dict(materialize_grads=True),
+           dict(materialize_grads=True, allow_unused=True), dict(materialize_grads=True, allow_unused=False)]
+for option in options:
+    fails(lambda: grad(y().sum(), (x, u), **option))
+    fails(lambda: grad(y(), (x, u), eye, is_grads_batched=True, **option))
+    fails(lambda: told(grad(y().sum(), (x, u), create_graph=True, **option)))
+    fails(lambda: told(grad(y(), (x, u), eye, is_grads_batched=True, create_graph=True, **option)))
+fails(lambda: grad(y(), x, torch.ones(2, 3), is_grads_batched=True), 105)
+fails(lambda: grad(y(), x, None, is_grads_batched=True))
+fails(lambda: grad((y(), y().sum()), x, (eye, torch.ones(2)), is_grads_batched=True))
+fails(lambda: grad((y(), y().sum()), x, (eye, torch.ones(3)), is_grads_batched=True))
+fails(lambda: grad(y().sum(), x, torch.ones(3), is_grads_batched=True))
+def again(retain):
+    a = y()
+    grad(a, x, eye, is_grads_batched=True, retain_graph=retain)
+    return grad(a, x, eye, is_grads_batched=True)
+fails(lambda: again(False))
+print(again(True))
+(g,) = grad(y() * x, x, eye, is_grads_batched=True, create_graph=True)
+print(grad(g.sum(), x), grad([y()], [x, x], [eye], is_grads_batched=True))
+print(grad(z * z, z, torch.ones(3, 1, dtype=torch.complex64), is_grads_batched=True))
+fails(lambda: grad(z * z, z, torch.ones(3, 1), is_grads_batched=True))
+fails(lambda: grad(y().sum(), u.detach(), allow_unused=True), 65)
+fails(lambda: grad(u.detach().sum(), x, materialize_grads=True), 75)
+fails(lambda: grad(y().sum(), ()), 45)
+h = x * 2
+print(grad((h * h).sum(), (h, x), retain_graph=True), grad(h * h, (h, x), eye, is_grads_batched=True))
+""",
+    """
+raises The differentiated Tensor at index 1 appears to not have been used in the graph. Set allow
+raises The differentiated Tensor at index 1 appears to not have been used in the graph. Set allow
+raises The differentiated Tensor at index 1 appears to not have been used in the graph. Set allow
+raises The differentiated Tensor at index 1 appears to not have been used in the graph. Set allow
+no error (tensor([2., 4.]), None)
+no error (tensor([[2., 0.],
+        [0., 4.]]), None)
+no error [(True, True, (2,)), None]
+no error [(True, True, (2, 2)), None]
+raises The differentiated Tensor at index 1 appears to not have been used in the graph. Set allow
+raises The differentiated Tensor at index 1 appears to not have been used in the graph. Set allow
+raises The differentiated Tensor at index 1 appears to not have been used in the graph. Set allow
+raises The differentiated Tensor at index 1 appears to not have been used in the graph. Set allow
+no error (tensor([2., 4.]), tensor([0., 0., 0.]))
+no error (tensor([[2., 0.],
+        [0., 4.]]), tensor([0., 0., 0.]))
+no error [(True, True, (2,)), (True, False, (3,))]
+no error [(True, True, (2, 2)), (True, False, (3,))]
+no error (tensor([2., 4.]), tensor([0., 0., 0.]))
+no error (tensor([[2., 0.],
+        [0., 4.]]), tensor([0., 0., 0.]))
+no error [(True, True, (2,)), (True, False, (3,))]
+no error [(True, True, (2, 2)), (True, False, (3,))]
+raises Expected allow_unused to be True or not passed when materialize_grads=True, but got: allow
+raises Expected allow_unused to be True or not passed when materialize_grads=True, but got: allow
+raises Expected allow_unused to be True or not passed when materialize_grads=True, but got: allow
+raises Expected allow_unused to be True or not passed when materialize_grads=True, but got: allow
+raises If `is_grads_batched=True`, we interpret the first dimension of each grad_output as the batch dimension.
+raises grad can be implicitly created only for scalar outputs
+no error (tensor([[4., 4.],
+        [2., 8.]]),)
+raises vmap: Expected all tensors to have the same size in the mapped dimension, got sizes [2, 3]
+no error (tensor([[2., 4.],
+        [2., 4.],
+        [2., 4.]]),)
+raises Trying to backward through the graph a second time (or directly access saved tensors after
+(tensor([[2., 0.],
+        [0., 4.]]),)
+(tensor([ 6., 12.]),) (tensor([[2., 0.],
+        [0., 4.]]), tensor([[2., 0.],
+        [0., 4.]]))
+(tensor([[2.-2.j],
+        [2.-2.j],
+        [2.-2.j]]),)
+raises For complex Tensors, both grad_output and output are required to have the same dtype. Mism
+raises One of the differentiated Tensors does not require grad
+raises element 0 of tensors does not require grad and does not have a grad_fn
+raises `inputs` argument to `grad()` cannot be empty
+(tensor([4., 8.]), tensor([ 8., 16.])) (tensor([[4., 0.],
+        [0., 8.]]), tensor([[ 8.,  0.],
+        [ 0., 16.]]))
+""",
+)

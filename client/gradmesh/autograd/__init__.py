@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from gradmesh import _backward
 from gradmesh._backward import cotangents_of, several
 from gradmesh._evaluate import drive
@@ -11,12 +13,13 @@ from gradmesh._explore import Exploration
 from gradmesh._function import Function, FunctionCtx, once_differentiable
 from gradmesh._modes import enable_grad, inference_mode, no_grad, set_grad_enabled
 from gradmesh._tensor import Tensor
+from gradmesh._trace import constant
 from gradmesh._value import user_line
 from gradmesh._vmap import vmap
 from gradmesh.autograd import forward_ad, functional, graph
 from gradmesh.autograd.anomaly import detect_anomaly, set_detect_anomaly
 from gradmesh.autograd.gradcheck import GradcheckError, gradcheck, gradgradcheck
-from gradmesh_engine.errors import ShapeError
+from gradmesh_engine.errors import NotDifferentiableError, ShapeError
 
 __all__ = [
     "Function",
@@ -116,12 +119,20 @@ def _batched(
     materialize_grads: bool,
 ) -> tuple[Tensor, ...]:
     """The gradients for a batch of cotangents: one recorded pass, mapped over them."""
-    for output, cotangent in zip(outputs, cotangents or (), strict=True):
-        if cotangent is not None and cotangent.shape[1:] != output.shape:
+    _backward.check_unused(allow_unused, materialize_grads)
+    given = cotangents or (None,) * len(outputs)
+    for index, (output, cotangent) in enumerate(zip(outputs, given, strict=True)):
+        if cotangent is None and output.numel() != 1:
+            raise NotDifferentiableError(
+                "grad can be implicitly created only for scalar outputs", got=str(output.spec), source=user_line()
+            )
+        if cotangent is not None and (not cotangent.ndim or cotangent.shape[1:] != output.shape):
             raise ShapeError(
                 "If `is_grads_batched=True`, we interpret the first dimension of each grad_output as the batch "
-                "dimension. The sizes of the remaining dimensions are expected to match the shape of the output: "
-                f"{output.shape}, got {cotangent.shape[1:]}",
+                "dimension. The sizes of the remaining dimensions are expected to match the shape of corresponding "
+                f"output, but a mismatch was detected: grad_output[{index}] has a shape of {cotangent.shape} and "
+                f"output[{index}] has a shape of {output.shape}. If you only want some tensors in `grad_output` to be "
+                "considered batched, consider using vmap.",
                 expected=str(output.shape),
                 got=str(cotangent.shape[1:]),
                 source=user_line(),
@@ -129,15 +140,19 @@ def _batched(
     there: list[bool] = []
 
     def one(*given: Tensor | None) -> tuple[Tensor, ...]:
-        found = drive(_backward.grad(outputs, inputs, given, True, True, allow_unused, materialize_grads))
+        found = drive(_backward.grad(outputs, inputs, given, True, True, allow_unused or materialize_grads, False))
         there[:] = [gradient is not None for gradient in found]
         return tuple([gradient for gradient in found if gradient is not None])
 
-    given = cotangents or ()
     mapped = iter(vmap(one, tuple([None if cotangent is None else 0 for cotangent in given]))(*given))
     if not (create_graph if retain_graph is None else retain_graph):
         Exploration([output.value for output in outputs]).free()
     gradients = [next(mapped) if connected else None for connected in there]
     if not create_graph:
         gradients = [None if gradient is None else gradient.detach() for gradient in gradients]
+    if materialize_grads:
+        # As in PyTorch these have no batch.
+        for index, value in enumerate(_backward.wrt_of(inputs)):
+            if gradients[index] is None:
+                gradients[index] = constant(np.zeros(value.spec.shape, value.spec.dtype)).requires_grad_(create_graph)
     return tuple(gradients)  # type: ignore[arg-type]
