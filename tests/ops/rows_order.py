@@ -84,6 +84,8 @@ ROWS: tuple[Row, ...] = (
         S(U(9, 5), dim=0, start=6, count=1, descending=True),
         S(U(9, 5), dim=0, start=1, count=2),
         S(U(9, 5), dim=0, start=7),
+        S(U(7, *(1,) * 33, 6), dim=0, descending=True),
+        S(U(7, *(1,) * 33, 6), dim=34, count=2),
         ref=_order,
         dtypes=REAL,
         specials=(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
@@ -65,10 +66,6 @@ def _order_all(x: np.ndarray, descending: bool) -> np.ndarray:
     return found
 
 
-_MOST_TAKEN: Final = 32
-"""The most dims NumPy takes elements along."""
-
-
 def _order_first(x: np.ndarray, descending: bool, count: int) -> np.ndarray:
     """The first `count` of the order along the last dim: picked first, then put in order."""
     size = x.shape[-1]
@@ -87,16 +84,19 @@ def _order_kernel(site: Site) -> Callable[..., None]:
     size, length = site.ins[0].shape[dim], site.out.shape[dim]
     stop = start + length
     kth = size - 1 - start if descending else start
+    # NumPy sorts arrays of up to 32 dims only: lanes lie in two.
+    lanes_shape = (math.prod(site.ins[0].shape[:dim] + site.ins[0].shape[dim + 1 :]), size)
+    moved = (*site.out.shape[:dim], *site.out.shape[dim + 1 :], length)
 
     def run(x: np.ndarray, out: np.ndarray) -> None:
-        lanes = _ordered(np.moveaxis(x, dim, -1))
+        lanes = _ordered(np.moveaxis(x, dim, -1)).reshape(lanes_shape)
         if length == 1:
             found = np.argpartition(lanes, kth, axis=-1)[..., kth : kth + 1]
-        elif 0 < stop <= size // 2 and lanes.ndim <= _MOST_TAKEN:
+        elif 0 < stop <= size // 2:
             found = _order_first(lanes, descending, stop)[..., start:]
         else:
             found = _order_all(lanes, descending)[..., start:stop]
-        np.copyto(out, np.moveaxis(found, -1, dim))
+        np.copyto(out, np.moveaxis(found.reshape(moved), -1, dim))
 
     return run
 
