@@ -19,12 +19,14 @@ OTHER_WORDS = 9
 
 def test_wrong_calls_raise_as_in_pytorch() -> None:
     pytest.importorskip("torch")
+    from gradmesh_engine.ops.base import UNFORESEEN
     from tests.opdb.errors import answers
 
     untyped, seen, unworded = [], 0, []
     for name in PASS:
         for answer in answers(name):
             seen += 1
+            assert UNFORESEEN not in str(answer.got), f"{name} {answer}"
             if not answer.typed:
                 untyped.append(f"{name} {answer}")
             elif not answer.worded:

@@ -251,6 +251,7 @@ ROWS: tuple[Row, ...] = (
         S(T(5, 7), KEY(), p=1.0),
         S(T(4, 6, 5), KEY(), p=0.3, features=True),
         check=_alpha,
+        errors=(Bad(S(T(3), KEY(), p=-1.0), InvalidGraphError, "between 0 and 1"),),
     ),
     row(
         "rrelu",

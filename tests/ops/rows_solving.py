@@ -78,6 +78,7 @@ ROWS: tuple[Row, ...] = (
         ref=_system,
         dtypes=FULL,
         loose=500,
+        errors=(Bad(S(T(), T(0)), ShapeError, "at least 2 dimensions"),),
     ),
     row(
         "linalg_solve_ex",
@@ -173,6 +174,7 @@ ROWS: tuple[Row, ...] = (
         dtypes=FULL,
         loose=500,
         specials=(),
+        errors=(Bad(S(T()), ShapeError, "at least 2 dimensions"), Bad(S(T(2, 3)), ShapeError)),
     ),
     row(
         "linalg_det",

@@ -484,6 +484,10 @@ _ALPHA = 1.7580993408473766
 
 
 def _alpha_drop(x: V, key: V, p: float, features: bool) -> V:
+    if not 0 <= p <= 1:
+        raise AttributeTypeError(
+            f"dropout probability has to be between 0 and 1, but got {p}", expected="0 to 1", got=str(p)
+        )
     if p == 1:
         return x * 0
     shape = x.shape[:2] + (1,) * (x.ndim - 2) if features else x.shape

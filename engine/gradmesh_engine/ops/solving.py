@@ -65,6 +65,7 @@ _SMALL = 32
 
 
 def _solve_system(a: V, b: V, adjoint: bool, check: str) -> V:
+    check_matrix("solve_system", a, square=True)
     if a.shape[-1] <= _SMALL:
         solved: V = gesv(a, b, adjoint=adjoint, check=check)
         return solved
@@ -326,6 +327,7 @@ def _det(a: V) -> V:
 
 def _cofactors(a: V) -> V:
     """conj(det A) A^-H, also where A is singular."""
+    check_matrix("cofactors", a, square=True)
     lu, pivots, _ = _factors(a, "")
     # Cofactors are polynomials of the elements: a pivot of 0 may be moved by the rounding of one.
     zero = is_zero(diagonal(lu))
