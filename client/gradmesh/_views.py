@@ -369,16 +369,9 @@ def inplace(target: Tensor, result: Tensor) -> Tensor:
     return target
 
 
-_TORCH_NAMES: Final = {
-    "bool": "Bool", "uint8": "Byte", "int8": "Char", "int16": "Short", "int32": "Int", "int64": "Long",
-    "float16": "Half", "bfloat16": "BFloat16", "float32": "Float", "float64": "Double",
-    "complex64": "ComplexFloat", "complex128": "ComplexDouble",
-}  # fmt: skip
-
-
 def _converted(value: Value, dtype: Any) -> Value:
     if dtypes.category(value.spec.dtype) > dtypes.category(dtype):
-        given, wanted = _TORCH_NAMES[value.spec.dtype.name], _TORCH_NAMES[dtype.name]
+        given, wanted = dtypes.title(value.spec.dtype), dtypes.title(dtype)
         raise DTypeError(
             f"result type {given} can't be cast to the desired output type {wanted}",
             expected=dtype.name,
