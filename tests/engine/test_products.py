@@ -1,4 +1,4 @@
-"""Products are shared and scaled where they are smallest, differences made of no negatives: the nodes that are left."""
+"""Products are made once and scaled where they are smallest, differences made of no negatives: what nodes are left."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def scaled_and_unscaled(m: Maker) -> tuple[int, ...]:
     return m("exp", outer), m("mul", outer, s)
 
 
-def product_of_three_twice(m: Maker) -> tuple[int, ...]:
+def factors_in_another_order(m: Maker) -> tuple[int, ...]:
     p, q, r = (m.input((60,)) for _ in range(3))
     return m("exp", m("mul", p, q)), m("mul", m("mul", p, r), q)
 
@@ -59,7 +59,7 @@ ROWS: list[tuple[Callable[[Maker], tuple[int, ...]], dict[tuple[str, int], int]]
     (scaled_outer_in_a_chain, {("mul", 2000): 2, ("mul", 50): 1}),
     (scaled_sum, {("mul", 2000): 1}),
     (scaled_and_unscaled, {("mul", 2000): 1}),
-    (product_of_three_twice, {("mul", 60): 2}),
+    (factors_in_another_order, {("mul", 60): 3}),
     (swapped, {("mul", 60): 1}),
     (negatives, {("neg", 60): 0, ("sub", 60): 2, ("add", 60): 1}),
 ]

@@ -1,7 +1,7 @@
-"""Products of several factors: made of those that are there already, and scaled where they are smallest.
+"""Products: made once whatever the order of their factors, and scaled where they are smallest.
 
-Like the moving of scalar factors, this changes the order of multiplications, so values may change in the last
-bit; 16-bit floats and integers are left alone.
+Like the moving of scalar factors, scaling elsewhere may change values in the last bit; 16-bit floats and
+integers are left alone. Other factors keep their order: a mask's 0 may be what keeps a product from overflowing.
 """
 
 from __future__ import annotations
@@ -47,17 +47,6 @@ class _Products:
             scaled = None if scalar is None else self._scaled(rw, node.inputs[other], scalar, _DEEPEST)
             if scaled is not None:
                 return scaled
-        for mine, other in ((0, 1), (1, 0)):
-            made = rw.maker(operands[mine])
-            if made is None or made.op != "mul" or self._uses[node.inputs[mine]] != 1:
-                continue
-            for kept, moved in ((0, 1), (1, 0)):
-                # (p · q) · x = p · (q · x), where q · x is there.
-                known = self._known(rw, rw.operand(made, moved), operands[other])
-                if known is not None:
-                    first = rw.operand(made, kept)
-                    again = self._known(rw, first, known)
-                    return primitive_of("mul")(first, known) if again is None else again
         return None
 
     def _known(self, rw: Rewriter, a: V, b: V) -> V | None:
@@ -101,5 +90,5 @@ class _Products:
 
 
 def products(graph: Graph) -> Graph:
-    """Products shared, and scaled where they are smallest."""
+    """Products merged, and scaled where they are smallest."""
     return Rewriter(graph, {"mul": _Products(graph).mul}).graph
