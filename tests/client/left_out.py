@@ -142,7 +142,6 @@ LEFT_OUT: dict[str, dict[str, str]] = {
             enforce_grad_layout_policy is_multithreading_enabled is_view_replay_enabled set_multithreading_enabled
         """,
         "what a node keeps is decided when gradients are asked for": "SavedTensor",
-        "not there yet": "forward_ad graph",
     },
     "autograd.functional": {"names that are visible by accident": "fwAD torch"},
     "func": {"PyTorch's debugging of its levels, and a notation of axes": "debug_unwrap rearrange"},
