@@ -6,6 +6,7 @@ import importlib.util
 import json
 import math
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -65,7 +66,10 @@ class ContestantError(RuntimeError):
 
 
 class Process:
-    """A contestant's process. Use `contestant` to start and end one."""
+    """A contestant's process. Use `contestant` to start and end one.
+
+    It is stopped but for its turns: threads that wait for work by spinning would take a core from the others.
+    """
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
@@ -74,12 +78,14 @@ class Process:
         """Send a command; the answer. Raises ContestantError."""
         process = self._process
         assert process.stdin is not None and process.stdout is not None
+        process.send_signal(signal.SIGCONT)
         try:
             process.stdin.write(json.dumps([command, *arguments]) + "\n")
             process.stdin.flush()
         except BrokenPipeError:
             raise ContestantError("its process has ended") from None
         line = process.stdout.readline()
+        process.send_signal(signal.SIGSTOP)
         if not line:
             raise ContestantError("its process has ended")
         reply = json.loads(line)
@@ -105,6 +111,7 @@ def contestant(library: str, cores: int, sources: Path | None = None) -> Iterato
             yield Process(process)
         finally:
             assert process.stdin is not None
+            process.send_signal(signal.SIGCONT)
             try:
                 process.stdin.close()
                 process.wait(timeout=10)
