@@ -241,7 +241,7 @@ def overloaded(way: str, what: str) -> Line:
     refused_ms = (seen["refused_p50_s"] or 0.0) * 1e3
     print(
         f"  a second: {found['borne']['admitted_rate']:.0f} at 1x; {seen['admitted_rate']:.0f} admitted, "
-        f"{seen['refused_rate']:.0f} refused within {refused_ms:.1f} ms, {seen['cut_rate']:.0f} cut; "
+        f"{seen['refused_rate']:.0f} refused in {refused_ms:.1f} ms (p50), {seen['cut_rate']:.0f} cut; "
         f"memory {found['grown_bytes'] / 2**20:+.1f} MiB; unexpected {seen['unexpected']}"
     )
     return line

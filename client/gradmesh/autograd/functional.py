@@ -181,6 +181,15 @@ def _checked_scalar(call: _Call, name: str) -> Tensor:
     return call.outputs[0]
 
 
+def _hessian_product(call: _Call, v: Any, name: str) -> tuple[Any, Any]:
+    """The output, and `v` times the Hessian on either side: Hessians are symmetric."""
+    output = _checked_scalar(call, name)
+    vectors = _vector(v, call.inputs, call.several_inputs, name, _ONE_INPUT)
+    gradients = call.pulled([output], [None])
+    products = call.gradients(gradients, call.inputs, vectors, "The jacobian of the user-provided function")
+    return call.out([output], False), call.out(products, call.several_inputs)
+
+
 @_tracking
 def vhp(func: Function, inputs: Inputs, v: Any = None, create_graph: bool = False, strict: bool = False) -> Any:
     """The output of `func`, one element, and `v` times its Hessian, like the inputs.
@@ -197,12 +206,7 @@ def vhp(func: Function, inputs: Inputs, v: Any = None, create_graph: bool = Fals
     Example: `gm.autograd.functional.vhp(lambda x: (x ** 2).sum(), gm.ones(1), gm.ones(1))` is
     `(tensor(1.), tensor([2.]))`.
     """
-    call = _Call(func, inputs, "vhp", create_graph, strict)
-    output = _checked_scalar(call, "vhp")
-    vectors = _vector(v, call.inputs, call.several_inputs, "vhp", _ONE_INPUT)
-    gradients = call.pulled([output], [None])
-    products = call.gradients(gradients, call.inputs, vectors, "The jacobian of the user-provided function")
-    return call.out([output], False), call.out(products, call.several_inputs)
+    return _hessian_product(_Call(func, inputs, "vhp", create_graph, strict), v, "vhp")
 
 
 @_tracking
@@ -221,12 +225,7 @@ def hvp(func: Function, inputs: Inputs, v: Any = None, create_graph: bool = Fals
     Example: `gm.autograd.functional.hvp(lambda x: (x ** 2).sum(), gm.ones(1), gm.ones(1))` is
     `(tensor(1.), tensor([2.]))`.
     """
-    call = _Call(func, inputs, "hvp", create_graph, strict)
-    output = _checked_scalar(call, "hvp")
-    vectors = _vector(v, call.inputs, call.several_inputs, "hvp", _ONE_INPUT)
-    gradients = call.pulled([output], [None])
-    products = call.gradients(gradients, call.inputs, vectors, "The jacobian of the user-provided function")
-    return call.out([output], False), call.out(products, call.several_inputs)
+    return _hessian_product(_Call(func, inputs, "hvp", create_graph, strict), v, "hvp")
 
 
 def _jacobian(call: _Call, outputs: Sequence[Tensor]) -> list[list[Tensor]]:

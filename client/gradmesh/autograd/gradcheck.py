@@ -411,6 +411,13 @@ def _check_undefined(func: Callable[..., Any], outputs: int, given: Sequence[Any
 # --- the checks ---------------------------------------------------------------------------------------
 
 
+def _check_options(*rules: tuple[bool, str]) -> None:
+    """Raises InvalidRequestError with the message of the first rule that does not hold."""
+    for holds, message in rules:
+        if not holds:
+            raise InvalidRequestError(message, source=user_line())
+
+
 def gradcheck(
     func: Callable[..., Any],
     inputs: Any,
@@ -452,16 +459,14 @@ def gradcheck(
 
     Example: `gm.autograd.gradcheck(gm.sin, gm.ones(2, dtype=gm.float64, requires_grad=True))` is `True`.
     """
-    for fits, message in (
+    _check_options(
         (check_forward_ad or check_backward_ad, "Expected at least one of check_forward_ad or check_backward_ad to be "
          "True"),
         (check_backward_ad or not check_batched_grad, "Setting check_batched_grad=True requires check_backward_ad to "
          "be True"),
         (check_forward_ad or not check_batched_forward_grad, "Setting check_batched_forward_grad=True requires "
          "check_forward_ad to be True"),
-    ):  # fmt: skip
-        if not fits:
-            raise InvalidRequestError(message, source=user_line())
+    )  # fmt: skip
     given = _several(inputs)
     try:
         _check_inputs(given)
@@ -557,16 +562,14 @@ def gradgradcheck(
 
     Example: `gm.autograd.gradgradcheck(gm.sin, gm.ones(2, dtype=gm.float64, requires_grad=True))` is `True`.
     """
-    for fits, message in (
+    _check_options(
         (check_fwd_over_rev or check_rev_over_rev, "Expected at least one of check_fwd_over_rev or check_rev_over_rev "
          "to be True"),
         (check_rev_over_rev or not check_undefined_grad, "Setting check_undefined_grad=True requires "
          "check_rev_over_rev to be True"),
         (check_rev_over_rev or not check_batched_grad, "Setting check_batched_grad=True requires check_rev_over_rev to "
          "be True"),
-    ):  # fmt: skip
-        if not fits:
-            raise InvalidRequestError(message, source=user_line())
+    )  # fmt: skip
     given = _several(inputs)
     if grad_outputs is None:
         random = np.random.default_rng(0)

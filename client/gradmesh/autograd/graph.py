@@ -71,6 +71,12 @@ def increment_version(tensor: Tensor | Iterable[Tensor]) -> None:
         store_of(one).counter.current += 1
 
 
+def _check_hooks_allowed() -> None:
+    """Raises AutogradError inside `disable_saved_tensors_hooks`."""
+    if STATE.saving_refused is not None:
+        raise AutogradError(STATE.saving_refused, source=user_line())
+
+
 class saved_tensors_hooks:
     """While it lasts, derivatives read `unpack(pack(tensor))` for a tensor they would read. Final.
 
@@ -89,8 +95,7 @@ class saved_tensors_hooks:
         self._before: list[Any] = []
 
     def __enter__(self) -> None:
-        if STATE.saving_refused is not None:
-            raise AutogradError(STATE.saving_refused, source=user_line())
+        _check_hooks_allowed()
         self._before.append(STATE.saving)
         STATE.saving = self._pair
 
@@ -114,8 +119,7 @@ class save_on_cpu:
         pass
 
     def __enter__(self) -> None:
-        if STATE.saving_refused is not None:
-            raise AutogradError(STATE.saving_refused, source=user_line())
+        _check_hooks_allowed()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
