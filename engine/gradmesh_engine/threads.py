@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
 from typing import Final
 
+from gradmesh_engine.blas import single_threaded
 from gradmesh_engine.combine import Subtree
 
 _CHUNKS: Final = 4
@@ -87,8 +88,9 @@ def over_groups(groups: int, workers: Sequence[Callable[[int, int], list[Subtree
     def run(worker: Callable[[int, int], list[Subtree]]) -> list[Subtree]:
         found: list[Subtree] = []
         try:
-            while (given := ranges.take()) is not None:
-                found += worker(*given)
+            with single_threaded():
+                while (given := ranges.take()) is not None:
+                    found += worker(*given)
         except BaseException:
             ranges.end()
             raise

@@ -1,0 +1,103 @@
+"""One BLAS thread while the engine runs, whichever threads it runs in."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from gradmesh_engine import blas
+from gradmesh_engine.blas import libraries, single_threaded
+from gradmesh_engine.combine import Subtree
+from gradmesh_engine.threads import over_groups
+
+
+def counts() -> list[int]:
+    return [library.get_num_threads() for library in libraries()]
+
+
+def in_a_thread(work: Callable[[], object]) -> None:
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+
+
+@pytest.fixture
+def several() -> Iterator[None]:
+    """BLAS set to three threads, by a thread that lives on."""
+    if not libraries():
+        pytest.skip("no BLAS whose threads can be set is loaded")
+    before = counts()
+    for library in libraries():
+        library.set_num_threads(3)
+    assert set(counts()) == {3}
+    yield
+    for library, count in zip(libraries(), before, strict=True):
+        library.set_num_threads(count)
+
+
+def test_any_thread_may_hold_it(several: None) -> None:
+    seen: list[list[int]] = []
+
+    def hold() -> None:
+        with single_threaded():
+            seen.append(counts())
+        seen.append(counts())
+
+    hold()
+    in_a_thread(hold)
+    hold()
+    assert [set(found) for found in seen] == [{1}, {3}] * 3
+
+
+def test_the_last_one_out_restores(several: None) -> None:
+    entered, leave = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with single_threaded():
+            entered.set()
+            leave.wait()
+
+    thread = threading.Thread(target=hold)
+    with single_threaded():
+        thread.start()
+        entered.wait()
+    assert set(counts()) == {1}
+    leave.set()
+    thread.join()
+    assert set(counts()) == {3}
+
+
+class PerThread(threading.local):
+    """Stands for a BLAS on OpenMP, which has a count for each thread; none comes with NumPy's wheels."""
+
+    threading_layer = "openmp"
+    count = 4
+
+    def get_num_threads(self) -> int:
+        return self.count
+
+    def set_num_threads(self, count: int) -> None:
+        self.count = count
+
+
+def test_threads_that_help_hold_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    library = PerThread()
+    monkeypatch.setattr(blas, "libraries", lambda: (library,))
+    blas._by_scope.cache_clear()
+    both = threading.Barrier(2)
+    seen: dict[str, int] = {}
+
+    def work(first: int, stop: int) -> list[Subtree]:
+        if first == 0 or len(seen) == 1:
+            seen[threading.current_thread().name] = library.get_num_threads()
+            both.wait(10)
+        return []
+
+    try:
+        over_groups(64, [work, work])
+    finally:
+        blas._by_scope.cache_clear()
+    assert len(seen) == 2 and set(seen.values()) == {1}
+    assert library.get_num_threads() == 4
