@@ -437,6 +437,6 @@ def logspace(
 ) -> Tensor:
     """`base` to the powers of `linspace`. Example: `gm.logspace(0, 2, 3)` is `tensor([  1.,  10., 100.])`."""
     wanted = wanted_dtype(dtype)
-    with np.errstate(over="ignore"):
+    with np.errstate(all="ignore"):
         array = np.power(float(base), _ramp("logspace", start, end, steps, wanted))
     return finish(_trace.constant(convert_array(array, wanted)), requires_grad, device)

@@ -11,6 +11,7 @@ import numpy as np
 
 from gradmesh import _tensor, _trace, _views
 from gradmesh._explore import TORCH_TENSORS
+from gradmesh._functions._making import convert_array
 from gradmesh._value import user_line
 from gradmesh_engine import dtypes
 from gradmesh_engine.errors import AttributeTypeError, AxisError, DTypeError, InvalidRequestError, ShapeError
@@ -256,7 +257,7 @@ def _source(tensor: Tensor, value: Any) -> Tensor:
                 got=type(value).__name__,
                 source=user_line(),
             )
-        return _trace.constant(np.array(value).astype(tensor.np_dtype))
+        return _trace.constant(convert_array(np.asarray(value), tensor.np_dtype))
     return value
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -9,12 +10,19 @@ from threading import Lock, local
 from typing import Any, Final
 
 
-@lru_cache(maxsize=1)
-def libraries() -> tuple[Any, ...]:
-    """The loaded BLAS libraries whose thread count can be set, as threadpoolctl's controllers."""
+@lru_cache(maxsize=2)
+def _look(with_scipy: bool) -> tuple[Any, ...]:
     from threadpoolctl import ThreadpoolController
 
     return tuple(c for c in ThreadpoolController().lib_controllers if c.user_api == "blas")
+
+
+def libraries() -> tuple[Any, ...]:
+    """The loaded BLAS libraries whose thread count can be set, as threadpoolctl's controllers.
+
+    NumPy's is loaded before anything is computed; SciPy brings one of its own, once its linear algebra is needed.
+    """
+    return _look("scipy.linalg._fblas" in sys.modules)
 
 
 def _set(library: Any, count: int) -> None:
@@ -32,25 +40,29 @@ def _set(library: Any, count: int) -> None:
 
 
 class _Hold:
-    """Counts who wants one thread; the first sets it, the last restores what was found. Not thread-safe."""
+    """Counts who wants one thread of each library; the first sets it, the last restores what was found.
+
+    Final. Not thread-safe.
+    """
 
     def __init__(self) -> None:
-        self._depth = 0
-        self._before: tuple[tuple[Any, int], ...] = ()
+        self._held: dict[str, tuple[int, int]] = {}  # by the library's file: how many hold it, and its count before
 
     def enter(self, libraries: tuple[Any, ...]) -> None:
-        self._depth += 1
-        if self._depth == 1:
-            counts = ((library, library.get_num_threads()) for library in libraries)
-            self._before = tuple((library, count) for library, count in counts if count != 1)
-            for library, _ in self._before:
-                _set(library, 1)
+        for library in libraries:
+            holders, before = self._held.get(library.filepath, (0, 1))
+            if not holders:
+                before = library.get_num_threads()
+                if before != 1:
+                    _set(library, 1)
+            self._held[library.filepath] = holders + 1, before
 
-    def leave(self) -> None:
-        self._depth -= 1
-        if self._depth == 0:
-            for library, count in self._before:
-                _set(library, count)
+    def leave(self, libraries: tuple[Any, ...]) -> None:
+        for library in libraries:
+            holders, before = self._held[library.filepath]
+            if holders == 1 and before != 1:
+                _set(library, before)
+            self._held[library.filepath] = holders - 1, before
 
 
 class _Own(local):
@@ -65,12 +77,12 @@ _shared: Final = _Hold()
 _own: Final = _Own()
 
 
-@lru_cache(maxsize=1)
-def _by_scope() -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+@lru_cache(maxsize=4)
+def _by_scope(libraries: tuple[Any, ...]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
     """The libraries with one count for the process, and those with a count for each thread (OpenMP's)."""
     shared: list[Any] = []
     own: list[Any] = []
-    for library in libraries():
+    for library in libraries:
         (own if getattr(library, "threading_layer", "") == "openmp" else shared).append(library)
     return tuple(shared), tuple(own)
 
@@ -79,15 +91,16 @@ def _by_scope() -> tuple[tuple[Any, ...], tuple[Any, ...]]:
 def single_threaded() -> Iterator[None]:
     """Hold every loaded BLAS at one thread; the counts found are restored when the last user leaves.
 
-    Every thread that calls BLAS enters: some libraries have a count per thread.
+    Every thread that calls BLAS enters, since some libraries have a count per thread; and who loads a library
+    enters once more, since it was not there to be held before.
     """
-    shared, own = _by_scope()
+    shared, own = _by_scope(libraries())
     with _lock:
         _shared.enter(shared)
     _own.hold.enter(own)
     try:
         yield
     finally:
-        _own.hold.leave()
+        _own.hold.leave(own)
         with _lock:
-            _shared.leave()
+            _shared.leave(shared)

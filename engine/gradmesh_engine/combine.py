@@ -13,6 +13,7 @@ from typing import Final
 
 import numpy as np
 
+from gradmesh_engine.arithmetic import ieee
 from gradmesh_engine.errors import InternalError
 from gradmesh_engine.plan.types import Plan
 
@@ -58,7 +59,7 @@ def merge(plan: Plan, stage: int, subtrees: Iterable[Subtree]) -> list[Subtree]:
     kinds = _kinds(plan, stage)
     pending = {(s.level, s.index): s for s in subtrees}
     work = sorted(pending)
-    with np.errstate(all="ignore"):
+    with ieee():
         while work:
             level, index = work.pop(0)
             here = pending.get((level, index))

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from gradmesh_engine.arithmetic import ieee
 from gradmesh_engine.combine import COMBINERS, Accumulator, Subtree, finish
 from gradmesh_engine.errors import GradmeshError, InternalError
 from gradmesh_engine.graph import TensorSpec
@@ -53,8 +54,12 @@ class GroupResult:
 
 
 def dense(array: np.ndarray) -> np.ndarray:
-    """The array itself when it lies in C order, else a copy that does."""
-    return array if array.flags.c_contiguous else np.ascontiguousarray(array)
+    """The array itself when it lies in C order, at addresses its dtype may have, else a copy that does.
+
+    NumPy leaves BLAS, and with it the same bits, for arrays at other addresses.
+    """
+    flags = array.flags
+    return array if flags.c_contiguous and flags.aligned else array.copy("C")
 
 
 class _Slabs:
@@ -97,7 +102,7 @@ def _shape_only(spec: TensorSpec) -> np.ndarray:
 def _kernel(op: Primitive, site: Site) -> Callable[..., Any]:
     if op.kernel is None:
         raise InternalError(f"{op.name} has no kernel")
-    with np.errstate(all="ignore"):  # Attributes may be too large for the dtype.
+    with ieee():  # Attributes may be too large for the dtype.
         return op.kernel(site)
 
 
@@ -151,6 +156,7 @@ class _Emitter:
         self.root: dict[int, int] = {}
         self.slab: dict[int, np.ndarray] = {}
         self.fresh: set[int] = set()  # values that get new memory at each run
+        self.viewed: dict[int, int] = {}  # of what each value is a view, if every view can be one
         self.last_use = self._last_uses()
         self.kernels: dict[int, Callable[..., Any]] = {}
         self.broadcast: dict[int, int] = {}  # expanded values no one needs as such, with what they expand
@@ -175,7 +181,7 @@ class _Emitter:
 
     def _last_uses(self) -> dict[int, int]:
         graph = self.plan.graph
-        root: dict[int, int] = {}
+        root = self.viewed
         last: dict[int, int] = {}
         for step, index in enumerate(self.nodes):
             node = graph.nodes[index]
@@ -197,7 +203,8 @@ class _Emitter:
         ins = tuple(self.local(i) for i in node.inputs)
         dim = self.plan.dims[value] if self.rows else None
         length = 0 if dim is None else self.plan.graph.specs[value].shape[dim]
-        return Site(ins, self.local(value), dict(node.attrs), dim, length, self.scratch)
+        same = len({self.viewed.get(i, i) for i in node.inputs}) == 1
+        return Site(ins, self.local(value), dict(node.attrs), dim, length, self.scratch, same)
 
     def local(self, value: int) -> TensorSpec:
         if not self.rows or value in self.whole_reads:
@@ -473,7 +480,7 @@ class StageRunner:
             self._whole = _WholeCode(self.plan, self.stage)
         whole = self._whole
         try:
-            with np.errstate(all="ignore"):
+            with ieee():
                 results = whole.run(*[values[v] for v in self.stage.whole_reads])
         except GradmeshError as error:
             raise self._placed(error, whole.code.locate(error)) from None
@@ -520,7 +527,7 @@ class StageRunner:
         gathered = Accumulator(self.plan, self.stage.index)
         running: _BlockCode | None = None
         try:
-            with np.errstate(all="ignore"):
+            with ieee():
                 for group in range(first, stop):
                     if checkpoint is not None:
                         checkpoint()

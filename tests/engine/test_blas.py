@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 
@@ -73,6 +75,7 @@ class PerThread(threading.local):
     """Stands for a BLAS on OpenMP, which has a count for each thread; none comes with NumPy's wheels."""
 
     threading_layer = "openmp"
+    filepath = "libgomp"
     count = 4
 
     def get_num_threads(self) -> int:
@@ -85,7 +88,6 @@ class PerThread(threading.local):
 def test_threads_that_help_hold_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
     library = PerThread()
     monkeypatch.setattr(blas, "libraries", lambda: (library,))
-    blas._by_scope.cache_clear()
     both = threading.Barrier(2)
     seen: dict[str, int] = {}
 
@@ -95,9 +97,45 @@ def test_threads_that_help_hold_their_own(monkeypatch: pytest.MonkeyPatch) -> No
             both.wait(10)
         return []
 
-    try:
-        over_groups(64, [work, work])
-    finally:
-        blas._by_scope.cache_clear()
+    over_groups(64, [work, work])
     assert len(seen) == 2 and set(seen.values()) == {1}
     assert library.get_num_threads() == 4
+
+
+LATER = """
+import gradmesh_engine
+from gradmesh_engine.blas import libraries, single_threaded
+
+def set_to_three(those):
+    for library in those:
+        if hasattr(library, "clear_controlling_thread"):
+            library.clear_controlling_thread(force=True)
+        library.set_num_threads(3)
+
+def counts(those):
+    return {library.get_num_threads() for library in those}
+
+set_to_three(libraries())
+with single_threaded():
+    held = {library.filepath for library in libraries()}
+    import scipy.linalg
+    later = [library for library in libraries() if library.filepath not in held]
+    set_to_three(later)
+    with single_threaded():
+        assert counts(libraries()) == {1}, libraries()
+    assert counts(later) <= {3}
+with single_threaded():
+    assert counts(libraries()) == {1}
+assert counts(libraries()) == {3}
+print(len(later))
+"""
+
+
+def test_a_library_that_comes_later_is_held_too() -> None:
+    """SciPy's, which is loaded when its linear algebra is first needed."""
+    if not libraries():
+        pytest.skip("no BLAS whose threads can be set is loaded")
+    answer = subprocess.run([sys.executable, "-c", LATER], capture_output=True, text=True, timeout=60)
+    assert answer.returncode == 0, answer.stderr
+    if answer.stdout.strip() == "0":
+        pytest.skip("SciPy calls NumPy's library")

@@ -36,7 +36,7 @@ def same_dtype(input: Tensor, dtype: _dtype.DTypeLike | None) -> np.dtype:
 
 def convert_array(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """A copy of another dtype, with PyTorch's rules: truncation towards 0, infinity on overflow."""
-    with np.errstate(over="ignore", invalid="ignore"):
+    with np.errstate(all="ignore"):
         if dtypes.is_half(dtype) and array.dtype == dtypes.float64:
             array = array.astype(np.float32)
         if array.dtype.kind == "c" and dtype.kind != "c":

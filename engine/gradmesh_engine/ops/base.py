@@ -122,6 +122,7 @@ class Site:
         split: the result's dim that is cut into blocks, or None.
         length: the whole length of that dim.
         scratch: memory shared with the kernels that run before and after.
+        same: the operands are views of one value, and so lie in the same memory wherever this runs.
     """
 
     ins: Specs
@@ -130,6 +131,7 @@ class Site:
     split: int | None = None
     length: int = 0
     scratch: Scratch = field(default_factory=Scratch)
+    same: bool = False
 
     @property
     def global_shape(self) -> tuple[int, ...]:
@@ -261,6 +263,7 @@ class Primitive(Op):
             the others do, at no cost: `independent(specs, split dims, attrs) -> bool`; they lie alike when None.
         cost: FLOPs (or equivalent units of one add) per call: `cost(specs, out, attrs) -> float`.
         time: its time in adds, like `cost`, where its FLOPs are faster than that.
+        blas: "matmul" where its kernel multiplies matrices, "lapack" where it calls LAPACK, "" where BLAS has no part.
         cheap: pointwise or layout: may be recomputed rather than stored across a stage boundary.
         inplace: the kernel may write over an operand of equal shape and dtype.
         neutral: an application whose result has the spec of its only operand changes nothing, and is the operand.
@@ -280,6 +283,7 @@ class Primitive(Op):
     independent: Callable[[Specs, Sequence[int | None], Mapping[str, AttrValue]], bool] | None = None
     cost: Callable[[Specs, TensorSpec, Mapping[str, AttrValue]], float]
     time: Callable[[Specs, TensorSpec, Mapping[str, AttrValue]], float] | None = None
+    blas: Literal["", "matmul", "lapack"] = ""
     cheap: bool = False
     inplace: bool = False
     neutral: bool = False

@@ -270,11 +270,16 @@ def _kernel(site: Site) -> Run:
     size, width = (math.prod(sizes[label] for label in group) for group in (rows, columns))
     small = blas and not batch and min(size, width) > 1 and length >= _DEEP * max(size, width)
     turned = np.empty((width, size), site.out.dtype) if small else None
+    # NumPy makes half of a matrix times its transpose, to other bits, and tells it by the memory: which operands
+    # that are not views of one value share only where they came from the caller as one array.
+    apart = blas and size == width and not site.same
 
     def run(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
         x, y = see_left.of(b if swap else a), see_right.of(a if swap else b)
         if blas:
             x, y = _blas_ready(x), _blas_ready(y)
+        if apart and np.may_share_memory(x, y):
+            y = y.copy("K")
         target = see_out.of(out)
         if turned is not None and _is_turned(x) and _is_turned(y):
             # BLAS is quicker with the matrices as they lie; the transpose of a small result is soon copied.
@@ -305,6 +310,7 @@ contract = declare(
         doc="The sum over the labels missing from the result of the product of both operands.",
         spec=_spec,
         kernel=_kernel,
+        blas="matmul",
         vjp=_vjp,
         axes=_axes,
         turned=_turned,

@@ -309,6 +309,7 @@ conv = declare(
         doc="[N, C, *S] and [F, C/G, *K] to [N, F, *O]: cross-correlation.",
         spec=_conv_spec,
         kernel=_conv_kernel,
+        blas="matmul",
         vjp=_conv_vjp,
         workspace=lambda specs, out, attrs: _forward_geometry(specs, attrs).workspace(out.dtype.itemsize),
         axes=_conv_axes,
@@ -384,6 +385,7 @@ conv_input = declare(
         doc="[N, F, *O] and [F, C/G, *K] to [N, C, *size]: the adjoint of conv in its input, a transposed convolution.",
         spec=_input_spec,
         kernel=_input_kernel,
+        blas="matmul",
         vjp=_input_vjp,
         workspace=lambda specs, out, attrs: _input_geometry(
             specs,
@@ -473,6 +475,7 @@ conv_weight = declare(
         doc="[N, C, *S] and [N, F, *O] to [F, C/G, *kernel]: the adjoint of conv in its weight.",
         spec=_weight_spec,
         kernel=_weight_kernel,
+        blas="matmul",
         vjp=_weight_vjp,
         workspace=lambda specs, out, attrs: _weight_geometry(
             specs,

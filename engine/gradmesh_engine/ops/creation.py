@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from gradmesh_engine import dtypes
+from gradmesh_engine.arithmetic import ieee
 from gradmesh_engine.errors import AxisError, DTypeError, ShapeError
 from gradmesh_engine.graph import AttrValue, TensorSpec
 from gradmesh_engine.ops.base import Attr, Factor, Order, Primitive, Site, Specs, declare
@@ -68,7 +69,7 @@ def _full_turned(attrs: Mapping[str, AttrValue], orders: Sequence[Order], result
 
 
 def _full_view(site: Site) -> Callable[[], np.ndarray]:
-    with np.errstate(all="ignore"):
+    with ieee():
         constant = np.asarray(site.attrs["value"]).astype(site.out.dtype)
     result = np.broadcast_to(constant, site.out.shape)
     return lambda: result

@@ -8,7 +8,8 @@ them (pivots, `info`) are kept as floats, exactly. The batch dims map; the dims 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from itertools import groupby
 from typing import Any, TypeAlias
@@ -16,6 +17,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from gradmesh_engine import dtypes
+from gradmesh_engine.blas import single_threaded
 from gradmesh_engine.builder import V
 from gradmesh_engine.dtypes import FLOAT
 from gradmesh_engine.errors import AttributeTypeError, DTypeError, LinAlgError, OutOfRangeError, ShapeError
@@ -153,6 +155,7 @@ def matrix_op(
             doc=doc,
             spec=spec,
             kernel=lambda site: _batched(site, cores, routine, parts is not None),
+            blas="lapack",
             positional=True,
             vjp=vjp,
             axes=axes,
@@ -212,12 +215,19 @@ def unpacked(v: V, *shapes: Shape) -> list[V]:
 
 
 @lru_cache(maxsize=256)
-def _functions(names: tuple[str, ...], dtype: np.dtype, blas: bool = False) -> list[Any]:
-    """LAPACK's or BLAS's functions for a dtype."""
+def _find(names: tuple[str, ...], dtype: np.dtype, blas: bool) -> tuple[Any, ...]:
     from scipy.linalg import get_blas_funcs, get_lapack_funcs
 
     find = get_blas_funcs if blas else get_lapack_funcs
-    return list(find(names, dtype=dtype))
+    return tuple(find(names, dtype=dtype))
+
+
+@contextmanager
+def _functions(*names: str, dtype: np.dtype, blas: bool = False) -> Iterator[tuple[Any, ...]]:
+    """LAPACK's or BLAS's functions for a dtype. SciPy's library may just have been loaded: hold it, too."""
+    found = _find(names, dtype, blas)
+    with single_threaded():
+        yield found
 
 
 def core_sizes(specs: Specs) -> tuple[int, int, int]:
@@ -334,9 +344,9 @@ def geqrf_routine(attrs: Mapping[str, Any]) -> Callable[..., Sequence[np.ndarray
     def run(a: np.ndarray, where: Where) -> Sequence[np.ndarray]:
         count, m, n = a.shape
         reflectors, taus = np.empty_like(a), np.empty((count, min(m, n)), a.dtype)
-        (geqrf,) = _functions(("geqrf",), a.dtype)
-        for i in range(count if a.size else 0):
-            reflectors[i], taus[i], _, _ = geqrf(a[i])
+        with _functions("geqrf", dtype=a.dtype) as (geqrf,):
+            for i in range(count if a.size else 0):
+                reflectors[i], taus[i], _, _ = geqrf(a[i])
         return reflectors, taus
 
     return run
@@ -357,16 +367,16 @@ def cholesky_routine(attrs: Mapping[str, Any]) -> Callable[..., Sequence[np.ndar
         try:
             return np.linalg.cholesky(a, upper=upper), info
         except np.linalg.LinAlgError:
-            (potrf,) = _functions(("potrf",), a.dtype)
             factors = np.empty_like(a)
-            for i, matrix in enumerate(a):
-                factors[i], info[i] = potrf(matrix, lower=not upper, clean=True)
-                if info[i] and name:
-                    raise LinAlgError(
-                        f"{name}: {where(i)}The factorization could not be completed because the input is not "
-                        f"positive-definite (the leading minor of order {int(info[i])} is not positive-definite).",
-                        expected="a Hermitian positive-definite matrix",
-                    ) from None
+            with _functions("potrf", dtype=a.dtype) as (potrf,):
+                for i, matrix in enumerate(a):
+                    factors[i], info[i] = potrf(matrix, lower=not upper, clean=True)
+                    if info[i] and name:
+                        raise LinAlgError(
+                            f"{name}: {where(i)}The factorization could not be completed because the input is not "
+                            f"positive-definite (the leading minor of order {int(info[i])} is not positive-definite).",
+                            expected="a Hermitian positive-definite matrix",
+                        ) from None
             return factors, info
 
     return run
@@ -387,16 +397,16 @@ def lu_routine(attrs: Mapping[str, Any]) -> Callable[..., Sequence[np.ndarray]]:
     def run(a: np.ndarray, where: Where) -> Sequence[np.ndarray]:
         count, m, n = a.shape
         lu, pivots, info = np.empty_like(a), np.empty((count, min(m, n))), np.zeros(count)
-        (getrf,) = _functions(("getrf",), a.dtype)
-        for i in range(count if a.size else 0):
-            lu[i], pivots[i], info[i] = getrf(a[i])
-            if info[i] and name:
-                reason = SINGULAR.get(name, "The solver failed because the input matrix is singular.")
-                raise LinAlgError(
-                    f"{name}: {where(i)}{reason.format(int(info[i]))}",
-                    expected="an invertible matrix",
-                    remedy="use the function that ends in _ex, which reports it instead",
-                )
+        with _functions("getrf", dtype=a.dtype) as (getrf,):
+            for i in range(count if a.size else 0):
+                lu[i], pivots[i], info[i] = getrf(a[i])
+                if info[i] and name:
+                    reason = SINGULAR.get(name, "The solver failed because the input matrix is singular.")
+                    raise LinAlgError(
+                        f"{name}: {where(i)}{reason.format(int(info[i]))}",
+                        expected="an invertible matrix",
+                        remedy="use the function that ends in _ex, which reports it instead",
+                    )
         return lu, pivots + 1, info
 
     return run
@@ -426,10 +436,10 @@ def ldl_routine(attrs: Mapping[str, Any]) -> Callable[..., Sequence[np.ndarray]]
     def run(a: np.ndarray, where: Where) -> Sequence[np.ndarray]:
         ld, pivots, info = np.empty_like(a), np.empty(a.shape[:-1]), np.zeros(len(a))
         hermitian = attrs["hermitian"] and a.dtype.kind == "c"
-        (factor,) = _functions(("hetrf" if hermitian else "sytrf",), a.dtype)
-        for i in range(len(a) if a.size else 0):
-            found, pivots[i], info[i] = factor(a[i], lower=1)
-            ld[i] = np.tril(found)
+        with _functions("hetrf" if hermitian else "sytrf", dtype=a.dtype) as (factor,):
+            for i in range(len(a) if a.size else 0):
+                found, pivots[i], info[i] = factor(a[i], lower=1)
+                ld[i] = np.tril(found)
         return ld, pivots, info
 
     return run
@@ -455,9 +465,9 @@ def ldl_solve_routine(attrs: Mapping[str, Any]) -> Callable[..., Sequence[np.nda
         rows = checked_pivots(pivots, ld.shape[-1], pairs=True)
         x = np.empty_like(b)
         hermitian = attrs["hermitian"] and ld.dtype.kind == "c"
-        (solve,) = _functions(("hetrs" if hermitian else "sytrs",), ld.dtype)
-        for i in range(len(b) if b.size else 0):
-            x[i], _ = solve(ld[i], rows[i], b[i], lower=1)
+        with _functions("hetrs" if hermitian else "sytrs", dtype=ld.dtype) as (solve,):
+            for i in range(len(b) if b.size else 0):
+                x[i], _ = solve(ld[i], rows[i], b[i], lower=1)
         return [x]
 
     return run
@@ -468,9 +478,9 @@ def cholesky_apply_routine(attrs: Mapping[str, Any]) -> Callable[..., Sequence[n
 
     def run(b: np.ndarray, factor: np.ndarray, where: Where) -> Sequence[np.ndarray]:
         x = np.empty_like(b)
-        (potrs,) = _functions(("potrs",), factor.dtype)
-        for i in range(len(b) if b.size else 0):
-            x[i], _ = potrs(factor[i], b[i], lower=not attrs["upper"])
+        with _functions("potrs", dtype=factor.dtype) as (potrs,):
+            for i in range(len(b) if b.size else 0):
+                x[i], _ = potrs(factor[i], b[i], lower=not attrs["upper"])
         return [x]
 
     return run
@@ -482,9 +492,9 @@ def lu_apply_routine(attrs: Mapping[str, Any]) -> Callable[..., Sequence[np.ndar
     def run(lu: np.ndarray, pivots: np.ndarray, b: np.ndarray, where: Where) -> Sequence[np.ndarray]:
         rows = checked_pivots(pivots, lu.shape[-1])
         x = np.empty_like(b)
-        (getrs,) = _functions(("getrs",), lu.dtype)
-        for i in range(len(b) if b.size else 0):
-            x[i], _ = getrs(lu[i], rows[i] - 1, b[i], trans=2 if attrs["adjoint"] else 0)
+        with _functions("getrs", dtype=lu.dtype) as (getrs,):
+            for i in range(len(b) if b.size else 0):
+                x[i], _ = getrs(lu[i], rows[i] - 1, b[i], trans=2 if attrs["adjoint"] else 0)
         return [x]
 
     return run
@@ -493,9 +503,9 @@ def lu_apply_routine(attrs: Mapping[str, Any]) -> Callable[..., Sequence[np.ndar
 def _triangular(attrs: Mapping[str, Any]) -> Callable[..., Sequence[np.ndarray]]:
     def run(a: np.ndarray, b: np.ndarray, where: Where) -> Sequence[np.ndarray]:
         x = np.empty_like(b)
-        (trsm,) = _functions(("trsm",), a.dtype, True)
-        for i in range(len(b) if b.size else 0):
-            x[i] = trsm(1.0, a[i], b[i], lower=not attrs["upper"], diag=attrs["unit"])
+        with _functions("trsm", dtype=a.dtype, blas=True) as (trsm,):
+            for i in range(len(b) if b.size else 0):
+                x[i] = trsm(1.0, a[i], b[i], lower=not attrs["upper"], diag=attrs["unit"])
         return [x]
 
     return run
@@ -568,7 +578,8 @@ def _expm(attrs: Mapping[str, Any]) -> Callable[..., Sequence[np.ndarray]]:
             return [a]
         from scipy.linalg import expm
 
-        return [expm(a).astype(a.dtype, copy=False)]
+        with single_threaded():  # SciPy's library may just have been loaded.
+            return [expm(a).astype(a.dtype, copy=False)]
 
     return run
 

@@ -273,6 +273,7 @@ def _reduction(name: str, ufunc: np.ufunc, kind: Reduction, vjp: Vjp, doc: str, 
                 else _extreme_kernel(ufunc)
                 if kind in ("max", "min")
                 else _reducer(ufunc),
+                "blas": "matmul" if kind == "sum" else "",
                 "vjp": vjp,
                 "axes": reduce_axes(kind),
                 "turned": _turned,

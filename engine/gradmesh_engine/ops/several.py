@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from gradmesh_engine import dtypes
+from gradmesh_engine.arithmetic import ieee
 from gradmesh_engine.builder import V, constant
 from gradmesh_engine.dtypes import FLOAT
 from gradmesh_engine.errors import DTypeError
@@ -45,7 +46,7 @@ def complex_logaddexp(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """log(e^a + e^b) of complex numbers: the one with the larger real part, and what the other adds to it."""
     swap = a.real < b.real
     high, low = np.where(swap, b, a), np.where(swap, a, b)
-    with np.errstate(all="ignore"):
+    with ieee():
         total = high + np.log1p(np.exp(low - high))
     # Next to nothing at all, what is added is the sum.
     result: np.ndarray = np.where(np.isneginf(low.real), high, total)

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Final
 
 from gradmesh_engine.graph import Graph, TensorSpec
+from gradmesh_engine.ops import primitive_of
 
 ADD_SECONDS: Final = 0.11e-9
 """Seconds an add of two float32 elements in cache takes: what makes seconds of estimates. Decides nothing."""
@@ -16,6 +17,9 @@ CALL_SECONDS: Final = 0.5e-6
 
 THREAD_WORK: Final = 4e6
 """Adds' worth of time, about half a millisecond, that a thread should find to do."""
+
+ONE_THREAD_BYTES: Final = 1 << 13
+"""OpenBLAS takes one thread for products of matrices that are no larger than this together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,8 +155,12 @@ class Plan:
 
     @cached_property
     def uses_blas(self) -> bool:
-        """Whether it may call BLAS on anything a BLAS library would use several threads for."""
-        return self.touched_bytes > 1 << 18 or any(node.op == "contract" for node in self.graph.nodes)
+        """Whether it may call BLAS on anything a BLAS library would use several threads for.
+
+        LAPACK uses them for matrices of some twenty rows.
+        """
+        calls = {primitive_of(node.op).blas for node in self.graph.nodes}
+        return "lapack" in calls or ("matmul" in calls and self.touched_bytes > ONE_THREAD_BYTES)
 
     @cached_property
     def parallel(self) -> int:

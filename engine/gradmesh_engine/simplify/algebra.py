@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 
 from gradmesh_engine import dtypes
+from gradmesh_engine.arithmetic import ieee
 from gradmesh_engine.builder import V, constant
 from gradmesh_engine.graph import Graph, Node
 from gradmesh_engine.ops import Site, primitive_of
@@ -136,12 +137,12 @@ def _pointwise_constants(rw: Rewriter, node: Node, operands: Sequence[V]) -> V |
     if not operands:
         return None
     op = primitive_of(node.op)
-    with np.errstate(all="ignore"):
+    with ieee():
         ins = [np.full((1,), number, v.dtype) for number, v in zip(numbers, operands, strict=True)]
     out = np.empty((1,), spec.dtype)
     site = Site(tuple(type(spec)((1,), v.dtype) for v in operands), type(spec)((1,), spec.dtype), dict(node.attrs))
     assert op.kernel is not None
-    with np.errstate(all="ignore"):
+    with ieee():
         op.kernel(site)(*ins, out)
     return constant(operands[0], out[0].astype(_exact(spec.dtype)).item(), spec.shape, spec.dtype)
 
