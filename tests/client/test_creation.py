@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -187,3 +188,29 @@ def test_arrays_of_unknown_dtypes_are_refused() -> None:
 
 def test_big_endian_arrays_are_read_right() -> None:
     assert gm.tensor(np.array([1.0, 2.0], ">f4")).tolist() == [1.0, 2.0]
+
+
+def _assigned() -> gm.Tensor:
+    x = gm.zeros(2)
+    x[0] = 1e-60
+    return x
+
+
+SMALL: dict[str, Callable[[], gm.Tensor]] = {
+    "tensor": lambda: gm.tensor([1e-60, 1e-50]),
+    "float16": lambda: gm.tensor([1e-10, 1e-9], dtype=gm.float16),
+    "bfloat16": lambda: gm.tensor([1e-60, 1e-50], dtype=gm.bfloat16),
+    "complex": lambda: gm.tensor([1e-60j, 1e-50]),
+    "array": lambda: gm.tensor(np.array([1e-60, 1e-50]), dtype=gm.float32),
+    "full": lambda: gm.full((2,), 1e-60),
+    "linspace": lambda: gm.linspace(0, 1e-60, 2),
+    "logspace": lambda: gm.logspace(-60, -50, 2),
+    "assigned": _assigned,
+    "computed": lambda: gm.tensor([1e-30, 1e-30]) * 1e-30,
+}
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_what_numpy_is_set_to_do_about_small_numbers_is_no_concern(name: str) -> None:
+    with np.errstate(all="raise"):
+        assert SMALL[name]().tolist() == [0, 0]
