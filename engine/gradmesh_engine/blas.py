@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -72,9 +73,22 @@ class _Own(local):
         self.hold = _Hold()
 
 
-_lock: Final = Lock()
-_shared: Final = _Hold()
+class _Shared:
+    """The process's hold. Final."""
+
+    def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """In the child of a fork: who held it, or the lock, is not here."""
+        self.lock = Lock()
+        self.hold = _Hold()
+
+
 _own: Final = _Own()
+_shared: Final = _Shared()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_shared.forget)
 
 
 @lru_cache(maxsize=4)
@@ -95,12 +109,12 @@ def single_threaded() -> Iterator[None]:
     enters once more, since it was not there to be held before.
     """
     shared, own = _by_scope(libraries())
-    with _lock:
-        _shared.enter(shared)
+    with _shared.lock:
+        _shared.hold.enter(shared)
     _own.hold.enter(own)
     try:
         yield
     finally:
         _own.hold.leave(own)
-        with _lock:
-            _shared.leave(shared)
+        with _shared.lock:
+            _shared.hold.leave(shared)

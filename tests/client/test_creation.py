@@ -129,7 +129,7 @@ def test_refused_with_the_class_torch_uses(row: str, library: str) -> None:
 
 
 @pytest.mark.oracle
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     start=st.floats(-100, 100), stop=st.floats(-100, 100), step=st.floats(0.1, 10), whole=st.booleans(),
 )  # fmt: skip

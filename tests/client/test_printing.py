@@ -106,7 +106,7 @@ _OPTIONS = st.fixed_dictionaries(
 
 
 @pytest.mark.oracle
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(array=_arrays(), options=st.one_of(st.just({"profile": "default"}), _OPTIONS))
 def test_same_text_as_torch(array: np.ndarray, options: dict[str, Any]) -> None:
     torch = pytest.importorskip("torch")

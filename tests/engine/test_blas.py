@@ -139,3 +139,37 @@ def test_a_library_that_comes_later_is_held_too() -> None:
     assert answer.returncode == 0, answer.stderr
     if answer.stdout.strip() == "0":
         pytest.skip("SciPy calls NumPy's library")
+
+
+FORKED = """
+import os, threading
+
+import gradmesh_engine
+from gradmesh_engine import blas
+
+with blas.single_threaded():
+    pass
+locked, go = threading.Event(), threading.Event()
+
+def hold_the_lock():
+    with blas._shared.lock:
+        locked.set()
+        go.wait()
+
+thread = threading.Thread(target=hold_the_lock)
+thread.start()
+locked.wait()
+child = os.fork()
+if not child:
+    with blas.single_threaded():
+        os._exit(0)
+_, status = os.waitpid(child, 0)
+go.set()
+thread.join()
+assert status == 0
+"""
+
+
+def test_a_fork_while_another_thread_sets_counts() -> None:
+    answer = subprocess.run([sys.executable, "-c", FORKED], capture_output=True, text=True, timeout=60)
+    assert answer.returncode == 0, answer.stderr

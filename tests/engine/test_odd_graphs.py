@@ -170,8 +170,9 @@ def test_planning_takes_time_in_proportion(make: Callable[[int], Graph]) -> None
             gc.enable()
 
     seconds(20)
-    # Eight times as much takes about eight times as long; with the square it would be sixty-four times.
-    assert seconds(1200) < 24 * seconds(150)
+    # Eight times as much takes about eight times as long; with the square it would be sixty-four times. Other threads
+    # of the process are counted, too: what is measured once may be wrong.
+    assert any(seconds(1200) < 24 * seconds(150) for _ in range(3))
 
 
 def endless_parts() -> Graph:

@@ -6,7 +6,7 @@ import random
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gradmesh import _codec
@@ -74,7 +74,6 @@ def test_strided_arrays_travel_in_c_order(view) -> None:  # type: ignore[no-unty
 
 
 @given(st.lists(SPECS, max_size=3), st.lists(NODES, max_size=4), st.lists(st.integers(0, 2**32 - 1), max_size=3))
-@settings(deadline=None)
 def test_graphs_survive(inputs: list[TensorSpec], nodes: list[Node], outputs: list[int]) -> None:
     graph = Graph(tuple(inputs), tuple(nodes), tuple(outputs), tuple(f"a.py:{i}" for i in range(len(nodes))))
     data = _codec.encode_graph(graph).SerializeToString()

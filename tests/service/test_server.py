@@ -275,7 +275,7 @@ def test_who_is_too_much_is_turned_away(client: Connect, gated: tuple[GatedBacke
 
 def test_a_deadline_frees_the_worker(client: Connect, gated: tuple[GatedBackend, Server]) -> None:
     backend, server = gated
-    with client(server.address, timeout=0.3) as session:
+    with client(server.address, timeout=1) as session:
         begin = time.monotonic()
         with pytest.raises(DeadlineError):
             session.run(chain_request(2))
@@ -316,9 +316,12 @@ def test_the_loop_answers_while_it_computes(server: Server) -> None:
         until(lambda: session.info().requests_running == 1 or bool(results))
         begin = time.monotonic()
         assert health_of(server.address) == health_pb2.HealthCheckResponse.SERVING
-        assert time.monotonic() - begin < 1
+        answered = time.monotonic()
         thread.join()
+        ended = time.monotonic()
     assert not isinstance(results[0], Exception), results
+    # Both take long on a busy machine; a loop that computes answers at the end.
+    assert answered - begin < (ended - begin) / 2
 
 
 def test_admission_passes_a_cancelled_turn_on() -> None:
