@@ -195,6 +195,7 @@ from gradmesh._tensor import Tensor
 from gradmesh import autograd, func, masked, nn, optim, utils
 from gradmesh._limits import finfo, iinfo
 from gradmesh._vmap import vmap
+from gradmesh._compile import compile
 from gradmesh._serialization import load, save
 from gradmesh import signal, special
 from gradmesh import fft, linalg
@@ -250,6 +251,7 @@ __all__ = [
     "channel_shuffle",
     "channels_last",
     "channels_last_3d",
+    "compile",
     "complex128",
     "complex64",
     "connect",

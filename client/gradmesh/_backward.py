@@ -473,6 +473,8 @@ def _keep_retained(retained: Sequence[Value], gradients: Sequence[Value | None])
 
 def _accumulate(value: Value, gradient: Value, create_graph: bool) -> Value | None:
     """Add to the `.grad` of the tensor behind a value, whose hooks were called; returns what it now holds."""
+    if STATE.capture is not None:
+        STATE.capture.fail("adds to a gradient")
     if value.meta.__class__ is Leaf:
         leaf: Leaf = value.meta
     else:

@@ -8,11 +8,12 @@ from typing import Any, Final
 import numpy as np
 
 from gradmesh import _tensor
+from gradmesh._body import Captured
 from gradmesh._explore import Exploration, results_of
 from gradmesh._grad_fn import edge_of, node_name
 from gradmesh._leaf import Leaf
 from gradmesh._modes import STATE
-from gradmesh._value import Made, Value, emit, known, source_of, user_line
+from gradmesh._value import Made, Value, application, emit, known, source_of, user_line
 from gradmesh_engine.builder import V
 from gradmesh_engine.differentiate import pullback, replay
 from gradmesh_engine.errors import AttributeTypeError, AutogradError
@@ -60,6 +61,8 @@ def _pull(made: Made, cotangents: Sequence[Value | None], needs: tuple[bool, ...
     """The cotangents of an op's operands."""
     app = made.app
     assert app is not None
+    if isinstance(app, Captured):
+        return _pull_captured(app, made, cotangents, needs)
     given = tuple([c is not None for c in cotangents])
     found = pullback(app.declared, app.ins, app.attrs, needs, given)
     values = [*made.inputs, *results_of(made), *[c for c in cotangents if c is not None]]
@@ -69,6 +72,29 @@ def _pull(made: Made, cotangents: Sequence[Value | None], needs: tuple[bool, ...
     handles = replay(found.graph, [_EMITTER.handle(value) for value in values], _EMITTER)
     made_ones = iter([handle.value for handle in handles if isinstance(handle, _Handle)])
     return [next(made_ones) if connected else None for connected in found.connected]
+
+
+def _pull_captured(
+    app: Captured, made: Made, cotangents: Sequence[Value | None], needs: tuple[bool, ...]
+) -> list[Value | None]:
+    """The cotangents of the inputs of a recorded function: through its ops, recorded anew."""
+    create_graph, STATE.grad = STATE.grad, True
+    segment, STATE.segment = STATE.segment, 0
+    try:
+        inputs = [
+            Value(value.spec, None, application("alias", (value.spec,), {}), (value,), True) if need else value
+            for value, need in zip(made.inputs, needs, strict=True)
+        ]
+        results = app.body(True).recorded(inputs)
+        pairs = [(r, c) for r, c in zip(results, cotangents, strict=True) if c is not None and r.requires_grad]
+        marks = [value for value, need in zip(inputs, needs, strict=True) if need]
+        exploration = Exploration([result for result, _ in pairs])
+        exploration.restrict(marks)
+        STATE.grad = create_graph
+        pulled = iter(_pass([r for r, _ in pairs], [c for _, c in pairs], exploration, marks, create_graph))
+    finally:
+        STATE.grad, STATE.segment = create_graph, segment
+    return [next(pulled) if need else None for need in needs]
 
 
 # --- the pass ---------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ import numpy as np
 
 from gradmesh import _ahead
 from gradmesh._gather import Gathering
+from gradmesh._modes import STATE
 from gradmesh._session import current_session
 from gradmesh._state import EVERYTHING, Along, settle
 from gradmesh._stats import RECORDER
@@ -78,6 +79,8 @@ def drive(asking: Asking[_T]) -> _T:
             # Nobody else's turn can come between.
             came: Result | None = None
             if asked.__class__ is Request:
+                if STATE.capture is not None:
+                    STATE.capture.fail("computes a value")
                 try:
                     came = session.run(asked)
                 except BaseException as error:
@@ -104,6 +107,8 @@ class StateFailure(Exception):
 
 def content(value: Value) -> np.ndarray:
     """The content of a value, evaluated if it is pending. Read-only."""
+    if STATE.capture is not None:
+        STATE.capture.fail("reads a value")
     if value.data is None:
         drive(evaluating([value], EVERYTHING))
         assert value.data is not None
@@ -164,8 +169,8 @@ def requesting(
         try:
             result: Result = yield Request(graph, tuple(inputs), query, cotangents)
         except GradmeshError as error:
-            if 0 <= error.node < len(gathering.order):
-                made = gathering.order[error.node]
+            made = gathering.node_at(error.node)
+            if made is not None:
                 error.source = source_of(made) or error.source
                 if isinstance(error, OutOfRangeError):
                     error.message = _worded(made, error)

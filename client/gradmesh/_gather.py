@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Collection, Sequence
 from typing import Any, Final
 
+from gradmesh._body import Body, Captured
 from gradmesh._leaf import Leaf
 from gradmesh._value import App, Made, Value, application, source_of, user_line
 from gradmesh_engine.errors import AutogradError
@@ -37,7 +38,7 @@ class Gathering:
         self.order: list[Made] = []
         self._tracked = tracked
         self._key: list[Any] = []
-        self._apps: list[App] = []
+        self._apps: list[App | Body] = []
         self._loose: list[TensorSpec] = []
         self._numbers: dict[Value, int] = {}
         self._bundles: dict[Made, int] = {}
@@ -124,10 +125,15 @@ class Gathering:
                 for position, operand in enumerate(made.inputs):
                     if not operand.requires_grad and operand in self._tainted and self._is_tracked(value):
                         operands[position] = self._detach(operand, operands[position])
-            base = self._append(app, made, operands)
-            if value.node is not None:
-                self._bundles[made] = base
-        self._numbers[value] = base + value.index
+            if value.node is None:
+                base = self._append(app, made, operands)
+            else:
+                body = app.body(self._tracked is not None) if isinstance(app, Captured) else app
+                base = self._bundles[made] = self._append(body, made, operands)
+        if value.node is not None and isinstance(app, Captured):
+            self._numbers[value] = base + app.body(self._tracked is not None).numbers[value.index]
+        else:
+            self._numbers[value] = base + value.index
         if self._tracked is not None and (
             value.requires_grad or any([operand in self._tainted for operand in made.inputs])
         ):
@@ -147,7 +153,7 @@ class Gathering:
             self._detached[operand] = found
         return found
 
-    def _append(self, app: App, made: Made, operands: list[int]) -> int:
+    def _append(self, app: App | Body, made: Made, operands: list[int]) -> int:
         first = self._results
         self._apps.append(app)
         self.order.append(made)
@@ -171,31 +177,53 @@ class Gathering:
 
     def segments(self) -> tuple[int, ...]:
         """For each node the number of its checkpoint, as of Query.segments; counted in the order met."""
-        if not any([made.segment for made in self.order]):
+        if not any([made.segment for made in self.order]) and not any(
+            [app.__class__ is Body and app.segmented for app in self._apps]  # type: ignore[union-attr]
+        ):
             return ()
-        numbers: dict[int, int] = {0: 0}
+        numbers: dict[tuple[Made | None, int], int] = {(None, 0): 0}
         found = []
-        for made in self.order:
-            number = numbers.setdefault(abs(made.segment), len(numbers))
-            found.append(number if made.segment > 0 else -number)
+        for app, made in zip(self._apps, self.order, strict=True):
+            for site in app.sites if isinstance(app, Body) else (made,):
+                whose = made if isinstance(app, Body) and site.segment else None
+                number = numbers.setdefault((whose, abs(site.segment)), len(numbers))
+                found.append(number if site.segment > 0 else -number)
         return tuple(found)
+
+    def node_at(self, index: int) -> Made | None:
+        """What recorded a node of the graph."""
+        for app, made in zip(self._apps, self.order, strict=True):
+            sites: Sequence[Made] = app.sites if isinstance(app, Body) else (made,)
+            if index < len(sites):
+                return sites[index] if index >= 0 else None
+            index -= len(sites)
+        return None
 
     def build(self, outputs: Sequence[int]) -> Graph:
         """The frozen graph, made from scratch."""
         count = len(self.inputs)
-        nodes = []
+        nodes: list[Node] = []
+        sources: list[str] = []
         key = self._key
-        at = 0
-        for index, app in enumerate(self._apps):
+        at = first = 0
+        for app, made in zip(self._apps, self.order, strict=True):
             arity = len(app.ins)
             operands = tuple([~n if n < 0 else count + n for n in key[at + 1 : at + 1 + arity]])
-            nodes.append(Node(app.op, operands, app.attrs, app.outs, index))
+            if isinstance(app, Body):
+                for (part, inner), site in zip(app.parts, app.sites, strict=True):
+                    numbers = tuple([operands[~n] if n < 0 else count + first + n for n in inner])
+                    nodes.append(Node(part.op, numbers, part.attrs, part.outs, len(nodes)))
+                    sources.append(source_of(site))
+            else:
+                nodes.append(Node(app.op, operands, app.attrs, app.outs, len(nodes)))
+                sources.append(source_of(made))
+            first += len(app.outs)
             at += 1 + arity
         return Graph(
             tuple([value.spec for value in self.inputs]),
             tuple(nodes),
             tuple([self.number(n) for n in outputs]),
-            tuple([source_of(made) for made in self.order]),
+            tuple(sources),
         )
 
 

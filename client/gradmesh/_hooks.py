@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
 from gradmesh._leaf import Leaf
+from gradmesh._modes import STATE
 from gradmesh._value import Made, user_line
 from gradmesh_engine.errors import AutogradError
 
@@ -30,6 +31,8 @@ class RemovableHandle:
     @classmethod
     def into(cls, hooks: dict[int, Any], hook: Callable[..., Any]) -> RemovableHandle:
         """Put a hook behind those that are there."""
+        if STATE.capture is not None:
+            STATE.capture.fail("registers a hook")
         id = next(_IDS)
         hooks[id] = hook
         return cls(hooks, id)

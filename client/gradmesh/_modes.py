@@ -38,6 +38,7 @@ class State(threading.local):
         duals: the level of dual tensors, see autograd.forward_ad, or None.
         pulling: how many backwards of custom Functions are running, one in the other.
         segment: number of the checkpoint that records, minus that for its derivatives, 0 for none.
+        capture: what watches a function that is recorded to be replayed, see _capture, or None.
     """
 
     def __init__(self) -> None:
@@ -53,6 +54,7 @@ class State(threading.local):
         self.allowance: Any = None
         self.passing: Any = None
         self.duals: Any = None
+        self.capture: Any = None
 
     @property
     def grad(self) -> bool:

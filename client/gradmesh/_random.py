@@ -6,6 +6,7 @@ import os
 import threading
 from typing import Final
 
+from gradmesh._modes import STATE
 from gradmesh_engine.errors import InvalidRequestError
 
 _MASK: Final = (1 << 64) - 1
@@ -17,6 +18,11 @@ def _mixed(x: int) -> int:
     x = ((x ^ (x >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
     x = ((x ^ (x >> 27)) * 0x94D049BB133111EB) & _MASK
     return x ^ (x >> 31)
+
+
+def _watched() -> None:
+    if STATE.capture is not None:
+        STATE.capture.fail("sets or asks for the state of a random generator")
 
 
 class Generator:
@@ -34,6 +40,7 @@ class Generator:
 
     def manual_seed(self, seed: int) -> Generator:
         """Start the stream of `seed`, an int of 64 bits; returns the generator. Raises InvalidRequestError."""
+        _watched()
         seed = int(seed)
         if not -(1 << 63) <= seed <= _MASK:
             raise InvalidRequestError(
@@ -58,11 +65,13 @@ class Generator:
 
     def get_state(self) -> tuple[int, int]:
         """Seed and number of keys given out."""
+        _watched()
         with self._lock:
             return self._seed, self._count
 
     def set_state(self, state: tuple[int, int]) -> Generator:
         """Continue where `get_state` was taken; returns the generator."""
+        _watched()
         with self._lock:
             self._seed, self._count = state
         return self

@@ -192,6 +192,8 @@ class Tensor(TensorMethods):
 
     @grad.setter
     def grad(self, grad: Tensor | None) -> None:
+        if STATE.capture is not None:
+            STATE.capture.fail("sets a gradient")
         if grad is not None:
             if not isinstance(grad, Tensor):
                 raise AttributeTypeError(
@@ -217,7 +219,7 @@ class Tensor(TensorMethods):
 
     @grad.deleter
     def grad(self) -> None:
-        self._leaf().grad = None
+        self.grad = None
 
     def backward(
         self,

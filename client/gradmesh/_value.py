@@ -250,19 +250,21 @@ def known(array: np.ndarray) -> Value:
 
 def alias(value: Value, requires_grad: bool = False, meta: Any = None) -> Value:
     """A value with the same content and a differentiation history of its own."""
-    return Value(value.spec, value.data, None, () if value.data is not None else (value,), requires_grad, meta)
+    # Who records a function has to know of whom.
+    linked = value.data is None or STATE.capture is not None
+    return Value(value.spec, value.data, None, (value,) if linked else (), requires_grad, meta)
 
 
 # --- the user's line ------------------------------------------------------------------------------
 
-_INSIDE = os.path.dirname(os.path.abspath(__file__)) + os.sep
-_ENGINE = os.path.dirname(os.path.abspath(sys.modules["gradmesh_engine"].__file__ or "")) + os.sep
+INSIDE = os.path.dirname(os.path.abspath(__file__)) + os.sep
+ENGINE = os.path.dirname(os.path.abspath(sys.modules["gradmesh_engine"].__file__ or "")) + os.sep
 _ASYNCIO = f"{os.sep}asyncio{os.sep}"
 _IS_INSIDE: Final[dict[str, bool]] = {}
 
 
 def _is_inside(filename: str) -> bool:
-    inside = filename.startswith((_INSIDE, _ENGINE))
+    inside = filename.startswith((INSIDE, ENGINE))
     if len(_IS_INSIDE) > 4096:
         _IS_INSIDE.clear()
     _IS_INSIDE[filename] = inside
@@ -360,6 +362,20 @@ def emit(
     return value
 
 
+def place_like(app: App, inputs: tuple[Value, ...], made: Made) -> tuple[Value, ...]:
+    """Record an application once more, at the user's line of another."""
+    requires_grad = STATE.grad and bool(app.grad_name) and any([v.requires_grad for v in inputs])
+    if len(app.outs) != 1:
+        values = _emit_several(app, inputs, requires_grad)
+        node: Made | None = values[0].node
+    else:
+        value = Value(app.outs[0], None, app, inputs, requires_grad and app.tracks[0])
+        values, node = (value,), value
+    assert node is not None
+    node.code, node.instruction, node.segment = made.code, made.instruction, made.segment
+    return values
+
+
 def _mark(value: Value, app: App, inputs: tuple[Value, ...]) -> None:
     if value.requires_grad:
         if STATE.saving is not None or STATE.allowance is not None:
@@ -387,6 +403,8 @@ def saved(app: App, needs: tuple[bool, ...]) -> tuple[bool, ...]:
     """For each operand, then each result, whether the derivative of an op uses its value."""
     from gradmesh_engine.differentiate import pullback
 
+    if app.__class__ is not App:
+        return app.saved(needs)  # type: ignore[attr-defined,no-any-return]
     count = len(app.ins) + len(app.outs)
     return pullback(app.declared, app.ins, app.attrs, needs, app.tracks).uses[:count]
 

@@ -385,6 +385,8 @@ def _converted(value: Value, dtype: Any) -> Value:
 
 def write(target: Tensor, value: Value) -> None:
     """Make `value`, of the spec of `target`, its content and that of what shares it."""
+    if STATE.capture is not None:
+        STATE.capture.writes(target)
     store = store_of(target)
     family, storage, own = store.family, store.storage, store.own
     retaining = [
@@ -445,6 +447,8 @@ def set_data(target: Tensor, source: Tensor) -> None:
             got=type(source).__name__,
             source=user_line(),
         )
+    if STATE.capture is not None:
+        STATE.capture.writes(target)
     value = target.value
     history = history_of(value)
     if history is not None and not dtypes.is_differentiable(source._value.spec.dtype):

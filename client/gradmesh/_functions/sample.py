@@ -24,6 +24,8 @@ def key(generator: Generator | None = None) -> Tensor:
     made = scalar(next_key(generator), dtypes.int64)
     for trace in STATE.traces:
         trace.keys.add(made._value)
+    if STATE.capture is not None:
+        STATE.capture.keys.append((made._value, generator))
     return made
 
 

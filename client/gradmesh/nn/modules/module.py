@@ -8,6 +8,7 @@ from typing import Any, Final, TypeVar
 
 from gradmesh import _dtype
 from gradmesh._hooks import RemovableHandle
+from gradmesh._modes import STATE
 from gradmesh._tensor import Tensor
 from gradmesh.nn.modules._border import Border
 from gradmesh.nn.modules._state import IncompatibleKeys, listed, load_one
@@ -618,6 +619,8 @@ def clear_grad(parameter: Tensor, set_to_none: bool) -> None:
     leaf = None if is_lazy(parameter) else parameter._leaf()
     if leaf is None or leaf.grad is None:
         return
+    if STATE.capture is not None:
+        STATE.capture.fail("sets a gradient")
     if set_to_none:
         leaf.grad = None
         return

@@ -1,0 +1,325 @@
+"""What a function may read besides its tensors: found once from what it ran, compared quickly at each replay."""
+
+from __future__ import annotations
+
+import dis
+import enum
+import functools
+import os
+import sysconfig
+import types
+import weakref
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
+from itertools import chain
+from operator import is_
+from types import CodeType
+from typing import Any, Final
+
+import numpy as np
+
+from gradmesh import _dtype
+from gradmesh._random import Generator
+from gradmesh._tensor import Tensor
+from gradmesh._value import ENGINE, INSIDE
+from gradmesh.nn.modules.module import Module
+from gradmesh.nn.parameter import is_lazy
+
+ATOMS: Final = frozenset(
+    [type(None), bool, int, float, complex, str, bytes, range, slice, type(...), type(NotImplemented), _dtype.dtype,
+     _dtype.device, _dtype.Size]
+)  # fmt: skip
+"""Types whose objects never change and are told apart by value."""
+
+_FIXED: Final = (
+    np.generic, np.dtype, np.ufunc, enum.Enum, CodeType, types.GetSetDescriptorType, types.MemberDescriptorType,
+    types.MethodDescriptorType, types.WrapperDescriptorType, types.ClassMethodDescriptorType, types.GenericAlias,
+    types.UnionType, Generator,
+)  # fmt: skip
+
+_STDLIB: Final = tuple({sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib")})
+_PACKAGES: Final = tuple({sysconfig.get_path(name) + os.sep for name in ("purelib", "platlib")})
+_NUMPY: Final = os.path.dirname(np.__file__) + os.sep
+_HEAP: Final = 1 << 9  # Py_TPFLAGS_HEAPTYPE: a class made in Python
+_MISSING: Final = object()
+_LIMIT: Final = 1 << 14
+_REFLECTION: Final = frozenset("getattr hasattr setattr delattr vars dir globals locals eval exec __dict__".split())
+_OBJECTS: Final = frozenset({"LOAD_ATTR", "LOAD_METHOD", "STORE_ATTR", "DELETE_ATTR", "IMPORT_FROM"})
+_GLOBALS: Final = frozenset(
+    {"LOAD_GLOBAL", "LOAD_NAME", "STORE_GLOBAL", "DELETE_GLOBAL", "STORE_NAME"}
+)
+
+
+def is_inside(filename: str) -> bool:
+    """Whether a file is of this project or of NumPy."""
+    return filename.startswith((INSIDE, ENGINE, _NUMPY))
+
+
+@lru_cache(maxsize=4096)
+def is_users(filename: str) -> bool:
+    """Whether a file is neither of this project nor of Python or NumPy."""
+    if is_inside(filename):
+        return False
+    return filename.startswith(_PACKAGES) or not filename.startswith((*_STDLIB, "<frozen "))
+
+
+@lru_cache(maxsize=4096)
+def names_of(code: CodeType) -> tuple[frozenset[str], frozenset[str]]:
+    """The globals and the attributes that code may read or write, by name, with what is nested in it."""
+    found: tuple[set[str], set[str]] = set(), set()
+    stack = [code]
+    while stack:
+        one = stack.pop()
+        for instruction in dis.get_instructions(one):
+            if instruction.opname in _GLOBALS:
+                found[0].add(instruction.argval)
+            elif instruction.opname in _OBJECTS:
+                found[1].add(instruction.argval)
+        stack += [constant for constant in one.co_consts if isinstance(constant, CodeType)]
+    return frozenset(found[0]), frozenset(found[1])
+
+
+def _same(now: Any, then: Any) -> bool:
+    """Whether two objects cannot be told apart."""
+    if now is then:
+        return True
+    kind = type(now)
+    if kind is not type(then):
+        return False
+    if kind is tuple:
+        return len(now) == len(then) and all(map(_same, now, then))
+    if kind in (float, complex):
+        return repr(now) == repr(then)
+    if kind is types.MethodType:
+        return now.__self__ is then.__self__ and now.__func__ is then.__func__
+    return kind in ATOMS and bool(now == then)
+
+
+def _is_python(kind: type) -> bool:
+    """Whether objects of a class hold nothing but what `__dict__` shows."""
+    return all(base is object or (base.__flags__ & _HEAP and "__slots__" not in vars(base)) for base in kind.__mro__)
+
+
+class Guards:
+    """Where a function may read, and what was there. Final.
+
+    Args:
+        roots: the function, and arguments that are no tensors.
+        codes: all code that ran, each with its globals.
+
+    Attributes:
+        tensors: the tensors it may read.
+        unseen: what it may read whose changes cannot be seen, "" when there is nothing.
+    """
+
+    def __init__(self, roots: Iterable[Any], codes: Mapping[CodeType, dict[str, Any]]) -> None:
+        self.tensors: list[Tensor] = []
+        self.unseen = ""
+        self._codes = codes
+        self._attributes = frozenset[str]().union(*[names_of(code)[1] for code in codes])
+        globals_used = frozenset[str]().union(*[names_of(code)[0] for code in codes])
+        self._every = bool(_REFLECTION & (self._attributes | globals_used))
+        self._fulls: list[dict[Any, Any]] = []
+        self._lists: list[list[Any]] = []
+        self._sets: list[tuple[Any, frozenset[Any]]] = []
+        self._cells: list[Any] = []
+        self._maps: list[Mapping[str, Any]] = []
+        self._names: list[str] = []
+        self._held: dict[int, Any] = {}
+        self._closures: set[CodeType] = set()
+        self._stack = list(roots)
+        for code, names in codes.items():
+            self._named(names, names_of(code)[0])
+        self._walk()
+        nested = {c for code in codes for c in _nested(code)} | {c for code in self._closures for c in _nested(code)}
+        for code in codes:
+            if code.co_freevars and code not in self._closures and code not in nested:
+                self.unseen = self.unseen or f"calls {code.co_name}(), whose closure cannot be found"
+        self._lens = list(map(len, self._lists))
+        self._keys = list(chain.from_iterable(self._fulls))
+        self._full_values = list(chain.from_iterable(map(dict.values, self._fulls)))
+        self._list_values = list(chain.from_iterable(self._lists))
+        self._cell_values = list(map(_contents, self._cells))
+        self._named_values = list(map(_got, self._maps, self._names))
+
+    # --- finding ------------------------------------------------------------------------------------
+
+    def _named(self, names: Mapping[str, Any], wanted: Iterable[str]) -> None:
+        for name in wanted:
+            self._maps.append(names)
+            self._names.append(name)
+            value = names.get(name, _MISSING)
+            if value is not _MISSING:
+                self._stack.append(value)
+
+    def _walk(self) -> None:
+        while self._stack:
+            one = self._stack.pop()
+            if type(one) in ATOMS or id(one) in self._held:
+                continue
+            self._held[id(one)] = one
+            if len(self._held) > _LIMIT:
+                self.unseen = "may read more objects than can be compared"
+                return
+            self._visit(one)
+
+    def _visit(self, one: Any) -> None:
+        kind = type(one)
+        visit = VISITS.get(kind)
+        if visit is not None:
+            visit(self, one)
+        elif is_lazy(one):
+            self.unseen = self.unseen or "may read a parameter whose shape is not known yet"
+        elif isinstance(one, Tensor):
+            self.tensors.append(one)
+            self._attributes_of(one.__dict__)
+        elif isinstance(one, _FIXED):
+            pass
+        elif isinstance(one, type):
+            self._class(one)
+        elif isinstance(one, Module):
+            self._full(one.__dict__)
+            self._class(kind)
+        elif isinstance(one, tuple):
+            self._stack += one
+        elif isinstance(one, dict | list) and all(b.__flags__ & _HEAP or b in _BUILT for b in kind.__mro__):
+            VISITS[dict if isinstance(one, dict) else list](self, one)
+            self._attributes_of(getattr(one, "__dict__", {}))
+        elif _is_python(kind):
+            if kind.__module__.partition(".")[0] == "gradmesh":
+                self._full(one.__dict__)
+            else:
+                self._attributes_of(one.__dict__)
+            self._class(kind)
+        elif callable(one) and getattr(one, "__wrapped__", None) is not None:
+            self._stack.append(one.__wrapped__)  # functools.lru_cache: what it keeps, the function would give anew
+        elif not kind.__flags__ & _HEAP and callable(one):
+            pass  # a function written in C
+        elif not self.unseen:
+            self.unseen = f"may read an object of type {kind.__name__}, whose changes cannot be seen"
+
+    def _attributes_of(self, names: dict[str, Any]) -> None:
+        if not names:
+            return
+        if self._every:
+            self._full(names)
+        else:
+            self._named(names, [name for name in names if name in self._attributes])
+
+    def _full(self, one: dict[Any, Any]) -> None:
+        self._fulls.append(one)
+        self._stack += one.values()
+        self._stack += [key for key in one if type(key) not in ATOMS]
+
+    def _list(self, one: list[Any]) -> None:
+        self._lists.append(one)
+        self._stack += one
+
+    def _set(self, one: set[Any]) -> None:
+        self._sets.append((one, frozenset(one)))
+        self._stack += one
+
+    def _function(self, one: types.FunctionType) -> None:
+        self._attributes_of(one.__dict__)
+        wrapped = one.__dict__.get("__wrapped__")
+        self._stack += [] if wrapped is None else [wrapped]
+        # Functions made by this project's functions of functions hold the user's.
+        if one.__code__ in self._codes or not is_users(one.__code__.co_filename):
+            self._closures.add(one.__code__)
+            for cell in one.__closure__ or ():
+                self._cells.append(cell)
+                self._stack.append(_contents(cell))
+            self._stack += [*(one.__defaults__ or ()), *(one.__kwdefaults__ or {}).values()]
+
+    def _module(self, one: types.ModuleType) -> None:
+        filename = getattr(one, "__file__", None)
+        if filename is not None and is_users(filename) and not filename.startswith(_PACKAGES):
+            names = one.__dict__
+            self._named(names, [name for name in self._attributes if name in names])
+
+    def _class(self, one: type) -> None:
+        for base in one.__mro__:
+            if base.__flags__ & _HEAP and base.__module__.partition(".")[0] != "gradmesh":
+                names = vars(base)
+                ran = [name for name, held in names.items() if getattr(held, "__code__", None) in self._codes]
+                self._named(names, {*ran, *[name for name in names if name in self._attributes]})
+
+    # --- comparing ----------------------------------------------------------------------------------
+
+    def holds(self) -> bool:
+        """Whether everything is as it was."""
+        return (
+            self._agree("_keys", chain.from_iterable(self._fulls))
+            and list(map(len, self._lists)) == self._lens
+            and all([now == then for now, then in self._sets])
+            and self._agree("_full_values", chain.from_iterable(map(dict.values, self._fulls)))
+            and self._agree("_list_values", chain.from_iterable(self._lists))
+            and self._agree("_named_values", map(_got, self._maps, self._names))
+            and self._agree("_cell_values", map(_contents, self._cells))
+        )
+
+    def _agree(self, which: str, found: Iterable[Any]) -> bool:
+        before = getattr(self, which)
+        now = list(found)
+        if len(now) != len(before):
+            return False
+        if all(map(is_, now, before)):
+            return True
+        if not all(map(_same, now, before)):
+            return False
+        setattr(self, which, now)  # equal objects, told by identity from now on
+        return True
+
+    def see(self, *objects: Any) -> None:
+        """Look at these, too."""
+        self._stack += objects
+
+    def holds_object(self, one: object) -> bool:
+        """Whether an object is among what may be read."""
+        return id(one) in self._held
+
+
+_BUILT: Final = (object, dict, list, OrderedDict, defaultdict)
+
+
+def _bound(guards: Guards, one: types.BuiltinMethodType) -> None:
+    if not isinstance(one.__self__, types.ModuleType | None):
+        guards._stack.append(one.__self__)
+
+
+VISITS: Final[dict[type, Callable[[Guards, Any], None]]] = {
+    dict: Guards._full,
+    list: Guards._list,
+    set: Guards._set,
+    frozenset: lambda guards, one: guards._stack.extend(one),
+    tuple: lambda guards, one: guards._stack.extend(one),
+    types.FunctionType: Guards._function,
+    types.ModuleType: Guards._module,
+    types.BuiltinMethodType: _bound,
+    types.MethodType: lambda guards, one: guards._stack.extend((one.__self__, one.__func__)),
+    types.SimpleNamespace: lambda guards, one: guards._full(one.__dict__),
+    functools.partial: lambda guards, one: guards._stack.extend((one.func, one.args, one.keywords)),
+    staticmethod: lambda guards, one: guards._stack.append(one.__func__),
+    classmethod: lambda guards, one: guards._stack.append(one.__func__),
+    property: lambda guards, one: guards._stack.extend((one.fget, one.fset)),
+    weakref.ref: lambda guards, one: guards._stack.append(one()),
+}
+
+
+def _got(names: Mapping[str, Any], name: str) -> Any:
+    return names.get(name, _MISSING)
+
+
+def _contents(cell: Any) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:  # not set yet
+        return None
+
+
+def _nested(code: CodeType) -> list[CodeType]:
+    found = [constant for constant in code.co_consts if isinstance(constant, CodeType)]
+    for one in found:
+        found += [constant for constant in one.co_consts if isinstance(constant, CodeType)]
+    return found
