@@ -154,7 +154,7 @@ class _Pass:
         self._before: list[tuple[Leaf, Tensor | None]] = []
         if exploration.retained:
             self._before = [(leaf, leaf.grad) for leaf in map(_retaining, exploration.retained) if leaf is not None]
-        self._used: list[Made] = []
+        self._used: list[tuple[Made, int]] = []
         self._done: Callable[[], None] = _nothing
 
     def __enter__(self) -> None:
@@ -164,8 +164,8 @@ class _Pass:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if error is not None:
-            for made in self._used:
-                made.freed = False
+            for made, freed in self._used:
+                made.freed = freed
             for leaf, grad in self._before:
                 leaf.grad = grad
 

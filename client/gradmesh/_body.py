@@ -69,37 +69,61 @@ class Captured(App):
         plain: its ops.
         tracked: the same with a `detach` wherever it recorded without gradients what has one; None where no result
             has a gradient.
+        needs: for each input whether gradients flow to it.
     """
 
-    __slots__ = ("plain", "tracked")
+    __slots__ = ("_between", "needs", "plain", "tracked")
 
     def __init__(
-        self, ins: tuple[TensorSpec, ...], plain: Body, tracked: Body | None, outs: Sequence[TensorSpec],
+        self, plain: Body, tracked: Body | None, needs: tuple[bool, ...], outs: Sequence[TensorSpec],
         tracks: tuple[bool, ...],
     ) -> None:  # fmt: skip
         self.op = "compiled"
-        self.ins = ins
+        self.ins = plain.ins
         self.attrs = ()
         self.outs = tuple(outs)
         self.grad_name = "CompiledFunctionBackward"
         self.tracks = tracks
         self.plain = plain
         self.tracked = tracked
+        self.needs = needs
+        self._between: dict[tuple[frozenset[int], frozenset[int]], tuple[int, tuple[bool, ...]]] = {}
 
     def body(self, tracked: bool) -> Body:
         """The ops, to be differentiated or not."""
         return self.tracked if tracked and self.tracked is not None else self.plain
 
-    def saved(self, needs: tuple[bool, ...]) -> tuple[bool, ...]:
-        """For each input, then each result, whether the derivative uses its value."""
-        body = self.body(True)
-        flags: list[bool] = []
-        read: set[int] = set()
-        for app, operands in body.parts:
-            needed = tuple([needs[~n] if n < 0 else flags[n] for n in operands])
-            first, reached = len(flags), bool(app.grad_name) and any(needed)
-            flags += [reached and track for track in app.tracks]
-            if reached:
-                numbers = [*operands, *range(first, len(flags))]
-                read.update([n for n, used in zip(numbers, saved(app, needed), strict=True) if used])
-        return tuple([~k in read for k in range(len(self.ins))] + [n in read for n in body.numbers])
+    def between(self, results: frozenset[int], inputs: frozenset[int]) -> tuple[int, tuple[bool, ...]]:
+        """What derivatives of some results with respect to some inputs read.
+
+        Returns:
+            the ops on the way whose derivatives use values, as bits; and for each input, then each result, whether its
+            value is used.
+        """
+        found = self._between.get((results, inputs))
+        if found is None:
+            found = self._between[results, inputs] = self._on_the_way(results, inputs)
+        return found
+
+    def _on_the_way(self, results: frozenset[int], inputs: frozenset[int]) -> tuple[int, tuple[bool, ...]]:
+        body, flags = self.body(True), list[bool]()
+        behind = {~k for k in inputs}
+        ahead = {body.numbers[k] for k in results}
+        reached: list[tuple[int, App, tuple[int, ...], range]] = []
+        for index, (app, operands) in enumerate(body.parts):
+            made = range(len(flags), len(flags) + len(app.outs))
+            tracks = bool(app.grad_name) and any([self.needs[~n] if n < 0 else flags[n] for n in operands])
+            flags += [tracks and track for track in app.tracks]
+            if tracks and not behind.isdisjoint(operands):
+                behind.update(made)
+                reached.append((index, app, operands, made))
+        mask, read = 0, set[int]()
+        for index, app, operands, made in reversed(reached):
+            if ahead.isdisjoint(made):
+                continue
+            ahead.update(operands)
+            needs = tuple([self.needs[~n] if n < 0 else flags[n] for n in operands])
+            uses = saved(app, needs)
+            mask |= any(uses) << index
+            read.update([n for n, used in zip((*operands, *made), uses, strict=True) if used])
+        return mask, tuple([~k in read for k in range(len(self.ins))] + [n in read for n in body.numbers])

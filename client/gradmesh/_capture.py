@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from gradmesh import _dtype, _trace, _views
+from gradmesh import _dtype, _trace
 from gradmesh._body import Body, Captured
 from gradmesh._explore import Exploration
 from gradmesh._gather import Gathering
@@ -17,6 +17,7 @@ from gradmesh._guards import ATOMS, Guards, is_inside, is_users
 from gradmesh._leaf import Edge, Leaf
 from gradmesh._modes import STATE
 from gradmesh._random import Generator, next_key
+from gradmesh._steps import Step
 from gradmesh._tensor import Tensor
 from gradmesh._value import INFERENCE, Bundle, Made, Value, alias, place, user_line
 from gradmesh_engine import dtypes
@@ -156,8 +157,9 @@ class Watch:
 
     def fail(self, what: str) -> None:
         """The function did something that a replay would not. Raises InvalidRequestError if that was asked for."""
-        line = user_line()
         if not self.reason:
+            self.reason = what
+            line = user_line()
             self.reason = f"{what}{f' ({line})' if line else ''}"
             if self._strict:
                 raise refusal(what, line)
@@ -206,35 +208,41 @@ def refusal(what: str, line: str) -> InvalidRequestError:
     )
 
 
+class Refused(Exception):
+    """A function cannot be replayed. Final, never reaches users."""
+
+
+def _there_before(roots: Sequence[Value], start: int) -> set[Value]:
+    """The values of earlier epochs that others are made of. Raises Refused for what cannot be recorded anew."""
+    found: set[Value] = set()
+    seen: set[Value] = set()
+    stack = list(roots)
+    while stack:
+        value = stack.pop()
+        if value in seen:
+            continue
+        seen.add(value)
+        if value.epoch < start:
+            found.add(value)
+            continue
+        made: Made = value if value.node is None else value.node
+        if made.hooks is not None:
+            raise Refused("attaches hooks")
+        if value.requires_grad and isinstance(value.meta, Leaf | Edge):
+            raise Refused("makes a leaf, or calls a custom Function")
+        stack += made.inputs
+    return found
+
+
 class _Recorded(Gathering):
     """What a function recorded, from what was there before and from constants. Final."""
 
-    def __init__(self, start: int, tracked: set[Value] | None = None) -> None:
+    def __init__(self, before: set[Value], tracked: set[Value] | None = None) -> None:
         super().__init__(tracked)
-        self._start = start
-        self.refused = ""
-
-    def begin(self, roots: Sequence[Value]) -> None:
-        """Find the values that were there before, which are inputs whether their content is known or not."""
-        seen: set[Value] = set()
-        stack = list(reversed(roots))
-        while stack:
-            value = stack.pop()
-            if value in seen:
-                continue
-            seen.add(value)
-            if value.epoch < self._start:
-                self._input(value)
-                continue
-            made: Made = value if value.node is None else value.node
-            if made.hooks is not None:
-                self.refused = "attaches hooks"
-            if value.requires_grad and isinstance(value.meta, Leaf | Edge):
-                self.refused = "makes leaves, or calls a custom Function,"
-            stack += reversed(made.inputs)
+        self._cut = self.before = before
 
     def _is_input(self, value: Value) -> bool:
-        return value.data is not None and not value.inputs
+        return value in self._cut or (value.data is not None and not value.inputs)
 
     @property
     def parts(self) -> tuple[Any, ...]:
@@ -245,10 +253,6 @@ class _Recorded(Gathering):
             found.append((app, tuple(key[at + 1 : at + 1 + arity])))
             at += 1 + arity
         return tuple(found)
-
-
-class Refused(Exception):
-    """A function cannot be replayed. Final, never reaches users."""
 
 
 class _Source:
@@ -294,7 +298,7 @@ class _Output:
 
     __slots__ = ("number", "shared", "source", "steps")
 
-    def __init__(self, number: int, source: _Source | None, steps: tuple[_views.Step, ...], shared: bool) -> None:
+    def __init__(self, number: int, source: _Source | None, steps: tuple[Step, ...], shared: bool) -> None:
         self.number = number
         self.source = source
         self.steps = steps
@@ -331,7 +335,7 @@ class Replay:
         self._put = returned.put
         roots: list[Value] = []
         numbered: dict[Value, int] = {}
-        outputs: list[tuple[int, Tensor | None, tuple[_views.Step, ...], bool]] = []
+        outputs: list[tuple[int, Tensor | None, tuple[Step, ...], bool]] = []
         seen: dict[int, Value] = {}
         for tensor in returned.tensors:
             source, root, steps = _origin(tensor, tensors)
@@ -344,11 +348,8 @@ class Replay:
                 numbered[root] = len(roots)
                 roots.append(root)
             outputs.append((numbered[root], None, steps, tensor._store is not None))
-        plain = _Recorded(watch.start)
-        plain.begin(roots)
+        plain = _Recorded(_there_before(roots, watch.start))
         numbers = [plain.add(root) for root in roots]
-        if plain.refused:
-            raise Refused(plain.refused)
         if any([root.requires_grad for root, number in zip(roots, numbers, strict=True) if number < 0]):
             raise Refused("returns a leaf it made")
         # What is an input as it stands is no result of the node.
@@ -362,7 +363,7 @@ class Replay:
             for k, source, steps, shared in outputs
         ]
         self._find_inputs(watch, plain.inputs, sources, before)
-        app = self._made(watch, plain, [roots[k] for k in own], [numbers[k] for k in own])
+        app = self._made(plain, [roots[k] for k in own], [numbers[k] for k in own])
         self._app = app
         self.print = (
             plain.parts, app.plain.numbers, app.tracks, app.ins, tuple(returned.shape),
@@ -398,19 +399,18 @@ class Replay:
                 raise Refused("reads a tensor made in inference mode")
             self._inputs.append((number, sources[found[0]]))
 
-    def _made(self, watch: Watch, plain: _Recorded, roots: Sequence[Value], numbers: Sequence[int]) -> Captured:
+    def _made(self, plain: _Recorded, roots: Sequence[Value], numbers: Sequence[int]) -> Captured:
         ins = tuple([value.spec for value in plain.inputs])
         body, tracked = Body(ins, plain.parts, plain.order, tuple(numbers)), None
         leading = [root for root in roots if root.requires_grad]
         if leading:
-            gathering = _Recorded(watch.start, Exploration(leading).tracked)
-            for value in plain.inputs:
-                gathering._input(value)
+            gathering = _Recorded(plain.before, Exploration(leading).tracked)
             again = tuple([gathering.add(root) for root in roots])
-            if len(gathering.inputs) != len(ins) or any([number < 0 for number in again]):
+            if gathering.inputs != plain.inputs or any([number < 0 for number in again]):
                 raise Refused("records what cannot be differentiated as a whole")
             tracked = Body(ins, gathering.parts, gathering.order, again)
-        return Captured(ins, body, tracked, [r.spec for r in roots], tuple([r.requires_grad for r in roots]))
+        needs = tuple([value.requires_grad for value in plain.inputs])
+        return Captured(body, tracked, needs, [r.spec for r in roots], tuple([r.requires_grad for r in roots]))
 
     def inputs(self, given: Given) -> list[Value] | None:
         """The values it would read now; None where a tensor is of another kind than it was."""
@@ -455,7 +455,7 @@ class Replay:
         return self._put(found)
 
 
-def _origin(tensor: Tensor, tensors: dict[int, Tensor]) -> tuple[Tensor | None, Value, tuple[_views.Step, ...]]:
+def _origin(tensor: Tensor, tensors: dict[int, Tensor]) -> tuple[Tensor | None, Value, tuple[Step, ...]]:
     """The tensor that a result is or is a view of where it was there before, or the value; and the views between."""
     value = tensor.value
     if id(tensor) in tensors:

@@ -33,16 +33,21 @@ class _Signature:
     Attributes:
         replays: what is replayed, the latest used first.
         prints: of recordings that were made once.
-        refused: how often a recording could not be replayed.
-        over: whether calls run as they are from now on.
+        refused: what may be read while a recording cannot be replayed, the latest last.
+        watched: how many calls were watched.
+        over: whether no more will be.
     """
 
     def __init__(self) -> None:
         self.replays: list[Replay] = []
         self.prints: list[Any] = []
-        self.refused = 0
+        self.refused: list[Guards] = []
         self.watched = 0
         self.over = False
+
+    def is_refused(self) -> bool:
+        """Whether recordings could not be replayed several times, with all that may be read as it is now."""
+        return len(self.refused) >= _TRIES_LIMIT and sum(guards.holds() for guards in self.refused) >= _TRIES_LIMIT
 
 
 class Compiled:
@@ -85,7 +90,7 @@ class Compiled:
                     if index:
                         signature.replays.insert(0, signature.replays.pop(index))
                     return replay.run(given, values)
-        if signature.over or sys.getprofile() is not None:
+        if signature.over or sys.getprofile() is not None or signature.is_refused():
             return self._function(*args, **kwargs)
         return self._watched(signature, given, args, kwargs)
 
@@ -122,8 +127,7 @@ class Compiled:
             if self._fullgraph:
                 raise refusal(str(refused), user_line()) from None
             self._note(str(refused))
-            signature.refused += 1
-            signature.over = signature.refused >= _TRIES_LIMIT
+            signature.refused = [*signature.refused[1 - REPLAYS_LIMIT :], guards]
             return result
         if replay.print in signature.prints:
             signature.replays.insert(0, replay)
@@ -164,7 +168,7 @@ class OptimizedModule(Module):
         return self.__dict__["_compiled"](*args, **kwargs)
 
     @property
-    def training(self) -> bool:  # type: ignore[override]
+    def training(self) -> bool:
         """Whether the module is in training mode."""
         module: Module = self._orig_mod
         return module.training
@@ -198,11 +202,10 @@ def compile(
 ) -> Any:
     """A function, or a module, that is recorded a few times and then replayed: its Python does not run again.
 
-    Values and gradients are those of the function itself, to the last bit, and their `grad_fn` is
-    CompiledFunctionBackward. Calls are told apart by the structure, shapes, dtypes and `requires_grad` of the arguments, the
-    values of those that are no tensors, grad mode and default dtype. Tensors that the function reads elsewhere,
-    as parameters are, are read anew at each replay; other things it reads are compared with what they were. What cannot be
-    replayed runs as it is.
+    Values and gradients are those of the function itself, to the last bit; their `grad_fn` is CompiledFunctionBackward.
+    Calls are told apart by structure, shapes, dtypes and `requires_grad` of the arguments, the values of those that are
+    no tensors, grad mode and default dtype. Tensors that the function reads elsewhere, as parameters, are read anew at
+    each replay; other things it reads are compared with what they were. What cannot be replayed runs as it is.
 
     Args:
         model: a function, a Module, or None for a decorator.

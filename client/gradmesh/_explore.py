@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from gradmesh._body import Captured
 from gradmesh._gather import Gathering
 from gradmesh._leaf import Edge, Leaf
 from gradmesh._saving import check_allowance
@@ -63,6 +64,7 @@ class Exploration:
         self._written: list[Made] = []
         self._freed: list[Made] = []
         self._allowed: list[Made] = []
+        self._leading: set[Value] | None = None  # to what gradients are asked of; None for all
         self._walk([root for root in roots if root.requires_grad])
 
     def _walk(self, stack: list[Value]) -> None:
@@ -166,16 +168,18 @@ class Exploration:
                 if made not in keep and made not in barrier:
                     keep.add(made)
                     stack.extend(results.get(made, ()))
+        self._leading = reached
         self.nodes = [made for made in self.nodes if made in keep]
         self.retained = [value for value in self.retained if value in reached]
         self._written = [made for made in self._written if made in keep]
-        self._freed = [made for made in self._freed if made in keep]
+        # Where what was used up led is no longer known.
+        self._freed = [made for made in self._freed if made in keep or not made.inputs]
         self._allowed = [made for made in self._allowed if made in keep]
 
     def check(self) -> None:
         """Raises AutogradError when a value that is needed was given back or written to since."""
         for made in self._freed:
-            if _saves(made):
+            if self._read(made)[0] & made.freed if isinstance(made.app, Captured) else _saves(made):
                 raise AutogradError(
                     "Trying to backward through the graph a second time (or directly access saved tensors after they "
                     "have already been freed). Saved intermediate values of the graph are freed when you call "
@@ -188,7 +192,8 @@ class Exploration:
             check_allowance(made)
         for made in self._written:
             if made.app is not None and not check_allowance(made):
-                _check_written(made)
+                captured = isinstance(made.app, Captured)
+                _check_written(made, self._read(made)[1] if captured else saved(made.app, needs_of(made)))
 
     def runs(self, made: Made | Leaf) -> bool:
         """Whether the pass runs through a node, or ends in a leaf."""
@@ -196,12 +201,29 @@ class Exploration:
             return any(value.meta is made for value in self.leaves)
         return made in self.nodes
 
-    def free(self) -> list[Made]:
-        """Mark the nodes as used up; returns those that were not."""
-        used = [made for made in self.nodes if not made.freed]
-        for made in used:
-            made.freed = True
+    def free(self) -> list[tuple[Made, int]]:
+        """Mark the nodes as used up; returns those that were not, or not as far, and how far they were."""
+        used = []
+        for made in self.nodes:
+            if isinstance(made.app, Captured):
+                used.append((made, made.freed))
+                made.freed |= self._read(made)[0]
+            elif not made.freed:
+                used.append((made, False))
+                made.freed = True
         return used
+
+    def _read(self, made: Made) -> tuple[int, tuple[bool, ...]]:
+        """What the pass reads of a recorded function; see Captured.between."""
+        assert isinstance(made, Bundle) and isinstance(made.app, Captured)
+        leading = self._leading
+        inputs = [
+            index
+            for index, value in enumerate(made.inputs)
+            if value.requires_grad and (leading is None or value in leading)
+        ]
+        results = [index for index, ref in enumerate(made.results) if ref() in self.tracked]
+        return made.app.between(frozenset(results), frozenset(inputs))
 
     def strip(self, roots: Sequence[Value], remains: Remains) -> None:
         """Let go of the tensors behind known roots, of which another pass would be refused anyway."""
@@ -227,7 +249,7 @@ def needs_of(made: Made) -> tuple[bool, ...]:
 
 
 def _saves(made: Made) -> bool:
-    if made.app is None or not made.inputs:
+    if made.app is None or not made.inputs or isinstance(made.app, Captured):
         return True
     return any(saved(made.app, needs_of(made)))
 
@@ -240,9 +262,7 @@ def results_of(made: Made) -> list[Value]:
     return [made]
 
 
-def _check_written(made: Made) -> None:
-    assert made.app is not None
-    uses = saved(made.app, needs_of(made))
+def _check_written(made: Made, uses: tuple[bool, ...]) -> None:
     packed = () if made.hooks is None else made.hooks.packed
     for index, (used, value) in enumerate(zip(uses, (*made.inputs, *results_of(made)), strict=True)):
         if (index == 0 and made.wrote) or index in packed:

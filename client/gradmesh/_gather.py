@@ -45,13 +45,14 @@ class Gathering:
         self._results = 0
         self._tainted: set[Value] = set()
         self._detached: dict[Value, int] = {}
+        self._cut: Collection[Value] = ()  # pending values that are inputs all the same
 
     def add(self, root: Value) -> int:
         """Gather a value; returns its number."""
         if root not in self._numbers and self._is_input(root):
             # No node need take it, so its spec has to be part of the structure.
             self._loose.append(root.spec)
-        numbers = self._numbers
+        numbers, cut = self._numbers, self._cut
         stack = [root]
         while stack:
             value = stack[-1]
@@ -67,7 +68,7 @@ class Gathering:
             for operand in made.inputs:
                 if operand not in numbers:
                     pending = operand.data is None and operand.app is not None  # the most frequent, told first
-                    if not pending and self._is_input(operand):
+                    if (cut and operand in cut) or (not pending and self._is_input(operand)):
                         self._input(operand)
                     else:
                         waiting.append(operand)
@@ -178,7 +179,7 @@ class Gathering:
     def segments(self) -> tuple[int, ...]:
         """For each node the number of its checkpoint, as of Query.segments; counted in the order met."""
         if not any([made.segment for made in self.order]) and not any(
-            [app.__class__ is Body and app.segmented for app in self._apps]  # type: ignore[union-attr]
+            [app.__class__ is Body and app.segmented for app in self._apps]
         ):
             return ()
         numbers: dict[tuple[Made | None, int], int] = {(None, 0): 0}

@@ -46,9 +46,7 @@ _MISSING: Final = object()
 _LIMIT: Final = 1 << 14
 _REFLECTION: Final = frozenset("getattr hasattr setattr delattr vars dir globals locals eval exec __dict__".split())
 _OBJECTS: Final = frozenset({"LOAD_ATTR", "LOAD_METHOD", "STORE_ATTR", "DELETE_ATTR", "IMPORT_FROM"})
-_GLOBALS: Final = frozenset(
-    {"LOAD_GLOBAL", "LOAD_NAME", "STORE_GLOBAL", "DELETE_GLOBAL", "STORE_NAME"}
-)
+_GLOBALS: Final = frozenset({"LOAD_GLOBAL", "LOAD_NAME", "STORE_GLOBAL", "DELETE_GLOBAL", "STORE_NAME"})
 
 
 def is_inside(filename: str) -> bool:
@@ -185,12 +183,12 @@ class Guards:
             self._stack += one
         elif isinstance(one, dict | list) and all(b.__flags__ & _HEAP or b in _BUILT for b in kind.__mro__):
             VISITS[dict if isinstance(one, dict) else list](self, one)
-            self._attributes_of(getattr(one, "__dict__", {}))
+            self._attributes_of(getattr(one, "__dict__", {}), kind)
         elif _is_python(kind):
             if kind.__module__.partition(".")[0] == "gradmesh":
                 self._full(one.__dict__)
             else:
-                self._attributes_of(one.__dict__)
+                self._attributes_of(one.__dict__, kind)
             self._class(kind)
         elif callable(one) and getattr(one, "__wrapped__", None) is not None:
             self._stack.append(one.__wrapped__)  # functools.lru_cache: what it keeps, the function would give anew
@@ -199,13 +197,14 @@ class Guards:
         elif not self.unseen:
             self.unseen = f"may read an object of type {kind.__name__}, whose changes cannot be seen"
 
-    def _attributes_of(self, names: dict[str, Any]) -> None:
-        if not names:
-            return
-        if self._every:
+    def _attributes_of(self, names: dict[str, Any], kind: type = object) -> None:
+        """Of an object whatever may be read by name; also what its class has and it may come to have."""
+        if self._every and names:
             self._full(names)
-        else:
-            self._named(names, [name for name in names if name in self._attributes])
+        known = {name for base in kind.__mro__ if base is not object for name in vars(base)}
+        if "__getattr__" in known:
+            known = set(self._attributes)
+        self._named(names, [name for name in self._attributes if name in names or name in known])
 
     def _full(self, one: dict[Any, Any]) -> None:
         self._fulls.append(one)

@@ -131,7 +131,7 @@ class Made:
         app: the op; None for a value that stands for its only operand.
         inputs: the operands.
         code, instruction: where the user's code recorded it.
-        freed: whether a backward pass has used it up.
+        freed: whether a backward pass has used it up; of a recorded function, which of its ops, as bits.
         wrote: whether its result was written into its first operand, whose old content it keeps.
         epoch: how many evaluations came before it.
         hooks: what the user attached to its `grad_fn`.
@@ -144,7 +144,7 @@ class Made:
     app: App | None
     code: CodeType | None
     epoch: int
-    freed: bool
+    freed: int
     hooks: Any
     inputs: tuple[Value, ...]
     instruction: int
@@ -403,8 +403,6 @@ def saved(app: App, needs: tuple[bool, ...]) -> tuple[bool, ...]:
     """For each operand, then each result, whether the derivative of an op uses its value."""
     from gradmesh_engine.differentiate import pullback
 
-    if app.__class__ is not App:
-        return app.saved(needs)  # type: ignore[attr-defined,no-any-return]
     count = len(app.ins) + len(app.outs)
     return pullback(app.declared, app.ins, app.attrs, needs, app.tracks).uses[:count]
 

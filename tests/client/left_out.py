@@ -60,7 +60,7 @@ LEFT_OUT: dict[str, dict[str, str]] = {
             ScriptDict ScriptDictIterator ScriptDictKeyIterator ScriptFunction ScriptList ScriptListIterator
             ScriptMethod ScriptModule ScriptModuleSerializer ScriptObject ScriptObjectProperty StaticModule StringType
             SymBool SymBoolType SymFloat SymInt SymIntType Tag TensorType ThroughputBenchmark TracingState TupleType
-            Type UnionType Use Value classes compile compiler cond export fork functional futures fx
+            Type UnionType Use Value classes compiler cond export fork functional futures fx
             import_ir_module import_ir_module_from_buffer jit library merge_type_from_type_comment ops overrides
             package parse_ir parse_schema parse_type_comment sym_constrain_range sym_constrain_range_for_size sym_float
             sym_fresh_size sym_int sym_ite sym_max sym_min sym_not sym_sqrt sym_sum unify_type_list wait while_loop
