@@ -9,7 +9,10 @@ import pytest
 
 import gradmesh as gm
 from gradmesh._compile import Compiled, OptimizedModule
+from tests.client import compile_rows_autograd
 from tests.client.compile_rows import ROWS
+
+assert compile_rows_autograd.CALLS  # Its rows are in the table.
 
 
 def _plain(one: Any) -> Any:
@@ -44,3 +47,25 @@ def test_compiled_is_as_it_is(name: str) -> None:
     assert bool(replays) == row.replayed, [one.reasons for one in made]
     if not row.replayed:
         assert any(one.reasons for one in made)
+
+
+def _shown(one: Any) -> Any:
+    """What PyTorch shows, too: numbers to some digits."""
+    if not hasattr(one, "requires_grad"):
+        return pytest.approx(one, 1e-3, 1e-5) if isinstance(one, float) else one
+    array = one.detach().numpy()
+    about = [pytest.approx(x, 1e-3, 1e-5) for x in array.ravel().tolist()]
+    return array.dtype.name, array.shape, about, one.requires_grad
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("name", [name for name, row in ROWS.items() if row.oracle])
+def test_as_pytorchs_compile(name: str) -> None:
+    torch = pytest.importorskip("torch")
+    torch.compiler.reset()
+    program = ROWS[name].program
+    theirs = [_shown(one) for one in _saw(torch, program, lambda f: torch.compile(f, backend="eager"))]
+    mine = [_shown(one) for one in _saw(gm, program, gm.compile)]
+    assert len(mine) == len(theirs)
+    for index, (one, other) in enumerate(zip(mine, theirs, strict=True)):
+        assert one == other, f"result {index}"
