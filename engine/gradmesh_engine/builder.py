@@ -185,6 +185,22 @@ class Builder:
             self._seen[key] = found
         return V(self, found, spec)
 
+    def again(self, node: Node, inputs: tuple[int, ...]) -> V:
+        """A primitive node of another graph over values of this one, as `append` does it."""
+        if self._budget is not None:
+            self._budget.spend(1 + len(inputs) // 16)
+        attrs = node.attrs
+        key = (node.op, inputs, attrs, exact(attrs)) if attrs else (node.op, inputs)
+        spec = node.outputs[0]
+        found = self._seen.get(key)
+        if found is None:
+            found = len(self._specs)
+            same = inputs == node.inputs and self.origin == node.origin and self.segment == node.segment
+            self._nodes.append(node if same else Node(node.op, inputs, attrs, node.outputs, self.origin, self.segment))
+            self._specs.append(spec)
+            self._seen[key] = found
+        return V(self, found, spec)
+
     def find(self, op: str, inputs: tuple[int, ...]) -> V | None:
         """The value of a node without attributes, if it is there."""
         found = self._seen.get((op, inputs))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from time import perf_counter
 from typing import Any, Final
 
@@ -81,13 +82,19 @@ class _Slabs:
             self.total += best.nbytes
         else:
             self._free = [slab for slab in self._free if slab is not best]
-        return best, best[: spec.nbytes].view(spec.dtype).reshape(spec.shape)
+        return best, _on(best, spec)
 
     def give(self, slab: np.ndarray) -> None:
         """Take a slab back."""
         self._free.append(slab)
 
 
+def _on(slab: np.ndarray, spec: TensorSpec) -> np.ndarray:
+    """The array at the beginning of a slab."""
+    return np.ndarray(spec.shape, spec.dtype, slab)
+
+
+@lru_cache(maxsize=4096)
 def _shape_only(spec: TensorSpec) -> np.ndarray:
     """An array with C-order strides and no memory of its own; never read or written."""
     strides = np.empty(spec.ndim, np.int64)
@@ -102,8 +109,7 @@ def _shape_only(spec: TensorSpec) -> np.ndarray:
 def _kernel(op: Primitive, site: Site) -> Callable[..., Any]:
     if op.kernel is None:
         raise InternalError(f"{op.name} has no kernel")
-    with ieee():  # Attributes may be too large for the dtype.
-        return op.kernel(site)
+    return op.kernel(site)
 
 
 class _Code:
@@ -282,13 +288,13 @@ class _Emitter:
                     root in self.slab
                     and self.last_use[root] == step
                     and i not in self.broadcast
+                    and i in self.static
                     and self.local(i) == spec
                     and self.like[i].strides == self.like[value].strides
-                    and i in self.static
-                    and self.static[i].ctypes.data == self.slab[root].ctypes.data
+                    and (i == root or self.static[i].ctypes.data == self.slab[root].ctypes.data)
                 ):
                     self.slab[value] = self.slab.pop(root)
-                    self.static[value] = self.slab[value][: spec.nbytes].view(spec.dtype).reshape(spec.shape)
+                    self.static[value] = _on(self.slab[value], spec)
                     return
         self.slab[value], self.static[value] = self.slabs.take(spec)
 
@@ -476,14 +482,14 @@ class StageRunner:
         """
         if not self.stage.whole:
             return {}
-        if self._whole is None:
-            self._whole = _WholeCode(self.plan, self.stage)
-        whole = self._whole
-        try:
-            with ieee():
+        with ieee():  # In making kernels, too: attributes may be too large for the dtype.
+            if self._whole is None:
+                self._whole = _WholeCode(self.plan, self.stage)
+            whole = self._whole
+            try:
                 results = whole.run(*[values[v] for v in self.stage.whole_reads])
-        except GradmeshError as error:
-            raise self._placed(error, whole.code.locate(error)) from None
+            except GradmeshError as error:
+                raise self._placed(error, whole.code.locate(error)) from None
         return {v: dense(a) for v, a in zip(self.stage.results, results, strict=True)}
 
     def run_groups(

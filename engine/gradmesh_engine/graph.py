@@ -98,6 +98,11 @@ class Graph:
         return tuple(specs)
 
     @cached_property
+    def nbytes(self) -> tuple[int, ...]:
+        """The bytes of every dense value, by number."""
+        return tuple([spec.nbytes for spec in self.specs])
+
+    @cached_property
     def first_values(self) -> tuple[int, ...]:
         """The number of each node's first output."""
         firsts = []

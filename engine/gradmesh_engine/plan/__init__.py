@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -10,8 +10,8 @@ from gradmesh_engine.errors import ShapeError
 from gradmesh_engine.graph import Graph, TensorSpec
 from gradmesh_engine.ops import Factor, primitive_of
 from gradmesh_engine.plan.axes import Axis, candidate_axes, factors_of
-from gradmesh_engine.plan.blocks import BLOCK_BYTES, choose_split, live_bytes
-from gradmesh_engine.plan.layout import Scope, turn
+from gradmesh_engine.plan.blocks import BLOCK_BYTES, choose_split, is_one_block, live_bytes
+from gradmesh_engine.plan.layout import Scope, may_turn, turn
 from gradmesh_engine.plan.packing import pack
 from gradmesh_engine.plan.stages import Cut, cut
 from gradmesh_engine.plan.text import plan_text
@@ -46,14 +46,17 @@ def plan(graph: Graph) -> Plan:
     estimate = _estimate(graph, best.cut, None, False, times, moved)
     if touched > SMALL_BYTES:
         axes = candidate_axes(graph, rules)
-        for axis in axes:
-            tried = _tried(graph, rules, axis, work)
+        cuts: dict[int, Cut] = {}
+        for number, axis in enumerate(() if is_one_block(graph, work) else axes):
+            cuts[number] = cut(graph, rules, axis)
+            tried = _tried(graph, axis, cuts[number], work)
             if tried is None:
                 continue
             cost = _estimate(graph, tried.cut, tried.split, tried.fits, times, moved)
             if sum(cost) < sum(estimate):
                 best, estimate = tried, cost
-        turned = turn(_scope(graph, rules, best, axes)) if axes else None
+        scope = _scope(graph, rules, best, axes, cuts)
+        turned = None if scope is None else turn(scope)
         if turned is not None:
             graph, axis = turned
             rules = factors_of(graph)
@@ -82,24 +85,30 @@ class _Candidate:
     fits: bool
 
 
-def _tried(graph: Graph, rules: Sequence[Sequence[Factor]], axis: Axis, work: float) -> _Candidate | None:
-    """The graph split along an axis; None where that gives less than two blocks."""
-    if axis.length < 2:
+def _tried(graph: Graph, axis: Axis, along: Cut, work: float) -> _Candidate | None:
+    """The graph cut along an axis; None where that gives less than two blocks."""
+    if not any(stage.body for stage in along.stages):
         return None
-    tried = cut(graph, rules, axis)
-    if not any(stage.body for stage in tried.stages):
-        return None
-    split, fits = choose_split(graph, tried, axis.length, work)
-    return _Candidate(axis, tried, split, fits) if split.blocks >= 2 else None
+    split, fits = choose_split(graph, along, axis.length, work)
+    return _Candidate(axis, along, split, fits) if split.blocks >= 2 else None
 
 
-def _scope(graph: Graph, rules: Sequence[Sequence[Factor]], best: _Candidate, axes: Sequence[Axis]) -> Scope:
-    """What layout decides on: the blocks of a split graph; where all runs whole, the longest axis as one block."""
-    if best.axis is None or best.split is None:
-        longest = max(axes, key=lambda axis: axis.length)
-        along = cut(graph, rules, longest)
-        return Scope(graph, longest, along.dims, along.body_runs, longest.length)
-    return Scope(graph, best.axis, best.cut.dims, best.cut.body_runs, best.split.block)
+def _scope(
+    graph: Graph, rules: Sequence[Sequence[Factor]], best: _Candidate, axes: Sequence[Axis], cuts: Mapping[int, Cut]
+) -> Scope | None:
+    """What layout decides on: the blocks of a split graph; where all runs whole, the longest axis as one block.
+
+    None where there is nothing to decide.
+    """
+    if best.axis is not None and best.split is not None:
+        return Scope(graph, best.axis, best.cut.dims, best.cut.body_runs, best.split.block)
+    if not axes:
+        return None
+    number, longest = max(enumerate(axes), key=lambda pair: pair[1].length)
+    if not may_turn(graph, longest):
+        return None
+    along = cuts.get(number) or cut(graph, rules, longest)
+    return Scope(graph, longest, along.dims, along.body_runs, longest.length)
 
 
 def _again(graph: Graph, rules: Sequence[Sequence[Factor]], before: _Candidate, axis: Axis, work: float) -> _Candidate:
@@ -124,12 +133,10 @@ def _node_costs(graph: Graph) -> tuple[list[float], list[float]]:
 
 
 def _node_bytes(graph: Graph) -> list[int]:
-    specs = graph.specs
+    sizes, first = graph.nbytes, len(graph.inputs)
     return [
-        0
-        if primitive_of(node.op).view is not None
-        else node.outputs[0].nbytes + sum(specs[i].nbytes for i in node.inputs)
-        for node in graph.nodes
+        0 if primitive_of(node.op).view is not None else sizes[value] + sum([sizes[i] for i in node.inputs])
+        for value, node in enumerate(graph.nodes, first)
     ]
 
 
@@ -212,10 +219,10 @@ def _peak(graph: Graph, best: Cut, split: Split | None) -> int:
             per_row = live_bytes(graph, stage.body, stage.reads, (), split.length)
             live = int(per_row * split.block)
             levels = max(1, split.groups.bit_length())
-            live += levels * sum(graph.specs[p.value].nbytes for p in stage.partials)
+            live += levels * sum(graph.nbytes[p.value] for p in stage.partials)
         live += _workspace(graph, stage.body)
         whole = int(live_bytes(graph, stage.whole, (), stage.results, 1)) + _workspace(graph, stage.whole)
-        live = max(live, whole - sum(graph.specs[v].nbytes for v in stage.results if v in outputs))
+        live = max(live, whole - sum(graph.nbytes[v] for v in stage.results if v in outputs))
         peak = max(peak, live + waiting[stage.index])
     return peak
 
@@ -231,5 +238,5 @@ def _waiting(graph: Graph, best: Cut) -> list[int]:
         for slot in stage.stores:
             for at in range(stage.index, last.get(slot.value, -1) + 1):
                 if slot.value not in outputs:
-                    waiting[at] += graph.specs[slot.value].nbytes
+                    waiting[at] += graph.nbytes[slot.value]
     return waiting

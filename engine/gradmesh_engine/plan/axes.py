@@ -35,37 +35,37 @@ def factors_of(graph: Graph) -> list[Sequence[Factor]]:
 
 
 class _Classes:
-    """Union-find over (value, dim). A union that would put two dims of one value together is refused."""
+    """Union-find over the dims of all values. A union that would put two dims of one value together is refused."""
 
     def __init__(self, graph: Graph) -> None:
-        self.parent: dict[tuple[int, int], tuple[int, int]] = {}
-        self.members: dict[tuple[int, int], dict[int, int]] = {}
-        self.smallest: dict[tuple[int, int], int] = {}
+        self.first: list[int] = []  # the number of each value's first dim
+        self.parent: list[int] = []
+        self.smallest: list[int] = []
+        self.members: dict[int, dict[int, int]] = {}
         for value, spec in enumerate(graph.specs):
+            self.first.append(len(self.parent))
             for dim, size in enumerate(spec.shape):
                 if size > 1:
-                    key = (value, dim)
-                    self.parent[key] = key
-                    self.members[key] = {value: dim}
-                    self.smallest[key] = size
+                    self.members[len(self.parent)] = {value: dim}
+                self.parent.append(len(self.parent))
+                self.smallest.append(size)
 
-    def find(self, key: tuple[int, int]) -> tuple[int, int]:
-        root = key
-        while self.parent[root] != root:
-            root = self.parent[root]
-        while self.parent[key] != root:
-            self.parent[key], key = root, self.parent[key]
-        return root
+    def find(self, key: int) -> int:
+        parent = self.parent
+        while parent[key] != key:
+            parent[key] = key = parent[parent[key]]
+        return key
 
-    def union(self, a: tuple[int, int], b: tuple[int, int]) -> None:
+    def union(self, a: int, b: int) -> None:
         a, b = self.find(a), self.find(b)
         if a == b:
             return
         if len(self.members[a]) < len(self.members[b]):
             a, b = b, a
         large, small = self.members[a], self.members[b]
-        if any(value in large and large[value] != dim for value, dim in small.items()):
-            return
+        for value, dim in small.items():
+            if large.get(value, dim) != dim:
+                return
         low, high = sorted((self.smallest[a], self.smallest[b]))
         if high % low:
             return
@@ -78,19 +78,19 @@ class _Classes:
 def candidate_axes(graph: Graph, rules: Sequence[Sequence[Factor]], most: int = 6) -> list[Axis]:
     """The axes along which most bytes lie, largest first."""
     classes = _Classes(graph)
-    for node, value, factors in zip(graph.nodes, graph.first_values, rules, strict=True):
+    first, smallest = classes.first, classes.smallest
+    for value, (node, factors) in enumerate(zip(graph.nodes, rules, strict=True), len(graph.inputs)):
         for factor in factors:
-            items = [(i, d) for i, d in zip(node.inputs, factor.operands, strict=True) if d is not None]
+            keys = [first[i] + d for i, d in zip(node.inputs, factor.operands, strict=True) if d is not None]
             if factor.result is not None:
-                items.append((value, factor.result))
-            items = [item for item in items if item in classes.parent]
-            for other in items[1:]:
-                classes.union(items[0], other)
+                keys.append(first[value] + factor.result)
+            keys = [key for key in keys if smallest[key] > 1]
+            for other in keys[1:]:
+                classes.union(keys[0], other)
     axes = []
     for root, members in classes.members.items():
-        length = classes.smallest[root]
-        if all(graph.specs[v].shape[d] % length == 0 for v, d in members.items()):
-            size = sum(graph.specs[v].nbytes for v in members)
-            axes.append(Axis(length, members, size))
+        length = smallest[root]
+        if all([graph.specs[v].shape[d] % length == 0 for v, d in members.items()]):
+            axes.append(Axis(length, members, sum([graph.nbytes[v] for v in members])))
     axes.sort(key=lambda axis: (-axis.bytes, min(axis.dims)))
     return axes[:most]

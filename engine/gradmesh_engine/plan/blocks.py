@@ -35,16 +35,20 @@ PARTIAL_BYTES: Final = 256 << 20
 def live_bytes(graph: Graph, body: Iterable[int], reads: Sequence[Slot], keep: Iterable[int], length: int) -> float:
     """Most bytes per row alive at once while a body runs; values of no split dim do not count."""
     order = list(body)
-    first = len(graph.inputs)
+    first, nodes, sizes = len(graph.inputs), graph.nodes, graph.nbytes
     split_reads = {slot.value for slot in reads if slot.dim is not None}
     root: dict[int, int] = {}  # a view lives as long as what it views
+    own: list[bool] = []  # whether a node has memory of its own
     last_use: dict[int, int] = {}
     for step, index in enumerate(order):
-        node = graph.nodes[index]
-        source = node.inputs[0] if node.inputs and primitive_of(node.op).view is not None else first + index
-        root[first + index] = root.get(source, source)
-        for i in (*node.inputs, first + index):
+        node, value = nodes[index], first + index
+        viewed = primitive_of(node.op).view is not None
+        source = node.inputs[0] if viewed and node.inputs else value
+        source = root[value] = root.get(source, source)
+        own.append(source == value and (not viewed or len(node.inputs) > 0))
+        for i in node.inputs:
             last_use[root.get(i, i)] = step
+        last_use[source] = step
     for value in keep:
         last_use[root.get(value, value)] = len(order)
     dying: dict[int, list[int]] = {}
@@ -54,20 +58,24 @@ def live_bytes(graph: Graph, body: Iterable[int], reads: Sequence[Slot], keep: I
     alive: set[int] = set()
     peak = now = 0.0
     for step, index in enumerate(order):
-        node = graph.nodes[index]
-        born = [i for i in node.inputs if i in split_reads and i not in alive]
-        if root[first + index] == first + index and (node.inputs or primitive_of(node.op).view is None):
+        born = [i for i in nodes[index].inputs if i in split_reads and i not in alive] if split_reads else []
+        if own[step]:
             born.append(first + index)
         for value in born:
             if value not in alive:
                 alive.add(value)
-                now += graph.specs[value].nbytes / length
+                now += sizes[value] / length
         peak = max(peak, now)
         for value in dying.get(step, ()):
             if value in alive:
                 alive.remove(value)
-                now -= graph.specs[value].nbytes / length
+                now -= sizes[value] / length
     return peak
+
+
+def is_one_block(graph: Graph, work: float) -> bool:
+    """Whether `choose_split` gives one block along any axis, however the graph is cut."""
+    return 2 * sum(graph.nbytes) <= BLOCK_BYTES and work < 2 * LEAST_WORK
 
 
 def choose_split(graph: Graph, cut: Cut, length: int, work: float) -> tuple[Split, bool]:
@@ -83,7 +91,7 @@ def choose_split(graph: Graph, cut: Cut, length: int, work: float) -> tuple[Spli
         partials = {p.value for p in stage.partials}
         body = [i for i in stage.body if len(graph.inputs) + i not in partials]
         per_row = max(per_row, live_bytes(graph, body, stage.reads, (s.value for s in stage.stores), length))
-        partial_bytes = max(partial_bytes, sum(graph.specs[v].nbytes for v in partials))
+        partial_bytes = max(partial_bytes, sum(graph.nbytes[v] for v in partials))
         partial_size = max(partial_size, sum(graph.specs[v].size for v in partials))
     rows = max(1, int(BLOCK_BYTES / per_row))
     shares = min(LEAST_BLOCKS, int(work / max(LEAST_WORK, PARTIAL_WORK * partial_size)))

@@ -62,6 +62,12 @@ class Scope:
     rows: int
 
 
+def may_turn(graph: Graph, axis: Axis) -> bool:
+    """Whether any value would lie otherwise when it is turned."""
+    specs = graph.specs
+    return any([_is_bound(specs[value].shape, dim) for value, dim in axis.dims.items()])
+
+
 def turn(scope: Scope) -> tuple[Graph, Axis] | None:
     """The graph with the sets of values turned for which that pays, and its axis; None when there are none."""
     sets = _Sets(scope)

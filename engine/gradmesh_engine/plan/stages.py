@@ -83,14 +83,14 @@ def cut(graph: Graph, rules: Sequence[Sequence[Factor]], axis: Axis | None, segm
 
     With `segments`, what is made inside of the nodes' segments is not stored.
     """
+    if axis is None:
+        return _whole(graph)
     first = len(graph.inputs)
     count = len(graph.specs)
     dims: list[int | None] = [None] * count
-    length = 1
-    if axis is not None:
-        length = axis.length
-        for value, dim in axis.dims.items():
-            dims[value] = dim
+    length = axis.length
+    for value, dim in axis.dims.items():
+        dims[value] = dim
     governing: list[Factor | None] = []
     split: list[bool] = []
     for index in range(len(graph.nodes)):
@@ -129,6 +129,17 @@ def cut(graph: Graph, rules: Sequence[Sequence[Factor]], axis: Axis | None, segm
                 drafts, stored = _draft(graph, governing, split, is_split, home, chain, dims, length)
             return _finish(graph, drafts, dims, length, is_split, first)
         kept |= later
+
+
+def _whole(graph: Graph) -> Cut:
+    """One stage in which every node runs once."""
+    spend(len(graph.nodes) // 4)
+    first = len(graph.inputs)
+    reads = {i for node in graph.nodes for i in node.inputs if i < first}
+    results = {value for value in graph.outputs if value >= first}
+    whole = tuple(range(len(graph.nodes)))
+    stage = Stage(0, whole, (), tuple(sorted(reads)), (), (), (), tuple(sorted(results)))
+    return Cut((stage,), (None,) * len(graph.specs), (0,) * len(graph.nodes))
 
 
 def _draft(
@@ -226,12 +237,11 @@ def _further(
             continue
         (index,) = indices
         at = home[value - first]
-        made = graph.nodes[index].outputs[0]
         if (
             home[index] == at
             and index in drafts[at].body
             and is_split[first + index]
-            and made.nbytes <= graph.specs[value].nbytes
+            and graph.nbytes[first + index] <= graph.nbytes[value]
         ):
             found.add(first + index)
     return found

@@ -36,7 +36,9 @@ def dead_code(graph: Graph) -> Graph:
         node = graph.nodes[value - first]
         renamed[value] = first + len(nodes)
         inputs = tuple([renamed[i] for i in node.inputs])
-        nodes.append(Node(node.op, inputs, node.attrs, node.outputs, node.origin, node.segment))
+        if inputs != node.inputs:
+            node = Node(node.op, inputs, node.attrs, node.outputs, node.origin, node.segment)
+        nodes.append(node)
     return Graph(graph.inputs, tuple(nodes), tuple(renamed[i] for i in graph.outputs), graph.sources)
 
 

@@ -26,14 +26,16 @@ class Rewriter:
         self._roots: tuple[dict[int, int], dict[int, int]] = {}, {}
         self.number = len(graph.inputs)  # of the value being re-emitted, in the old graph
         self.values = values = [self.builder.value(i) for i in range(len(graph.inputs))]  # by number in the old graph
+        self._first, self._nodes = len(graph.inputs), self.builder.nodes
         builder, changed = self.builder, False
         for node in graph.nodes:
             builder.origin, builder.segment = node.origin, node.segment
-            operands = [values[i] for i in node.inputs]
             rule = rules.get(node.op)
-            value = None if rule is None else rule(self, node, operands)
+            value = None if rule is None else rule(self, node, [values[i] for i in node.inputs])
             if value is None:
-                value = builder.append(node.op, tuple([v.id for v in operands]), node.attrs, node.outputs[0])
+                # As long as nothing has changed, values have the numbers they had.
+                inputs = tuple([values[i].id for i in node.inputs]) if changed else node.inputs
+                value = builder.again(node, inputs)
                 changed = changed or value.id != self.number
             else:
                 changed = True
@@ -43,8 +45,8 @@ class Rewriter:
 
     def maker(self, value: V) -> Node | None:
         """The node that made a value, or None for an input."""
-        index = value.id - self.builder.input_count
-        return self.builder.nodes[index] if index >= 0 else None
+        index = value.id - self._first
+        return self._nodes[index] if index >= 0 else None
 
     def operand(self, node: Node, index: int = 0) -> V:
         """The handle on an operand of an already emitted node."""
@@ -55,6 +57,9 @@ class Rewriter:
 
         Remembered, so that asking at every node of a long chain takes no longer than the chain.
         """
+        node = self.maker(value)
+        if node is None or node.op not in _SPREADS:
+            return value
         roots = self._roots[scalar]
         passed = []
         while (root := roots.get(value.id)) is None:
@@ -70,7 +75,9 @@ class Rewriter:
     def constant_of(self, value: V) -> complex | None:
         """The number every element of `value` has, if the graph says so."""
         node = self.maker(value)
-        if node is not None and node.op in _SPREADS:
+        if node is None:
+            return None
+        if node.op in _SPREADS:
             node = self.maker(self.spread_from(value, scalar=False))
         if node is None or node.op != "full":
             return None
