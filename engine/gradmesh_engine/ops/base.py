@@ -440,10 +440,10 @@ def declare(op: _OpT) -> _OpT:
 
 def primitive_of(name: str) -> Primitive:
     """The primitive called `name`. Raises UnknownOpError."""
-    op = lookup(name)
-    if not isinstance(op, Primitive):
-        raise UnknownOpError(f"{name!r} is not a primitive", op=name)
-    return op
+    op = TABLE.get(name)
+    if isinstance(op, Primitive):
+        return op
+    raise UnknownOpError(f"{lookup(name).name!r} is not a primitive", op=name)
 
 
 def lookup(name: str) -> Op:

@@ -219,9 +219,12 @@ def pointwise(
         return TensorSpec(broadcast_shapes([s.shape for s in specs]), result(compute(common)))
 
     def prepare(operands: Sequence[V], _: Mapping[str, AttrValue]) -> Sequence[V]:
-        common = meet([v.spec for v in operands])
+        specs = [v.spec for v in operands]
+        alike = specs.count(specs[0]) == len(specs)
+        common = specs[0].dtype if alike else meet(specs)
         # A dtype the op refuses stays, for `spec` to refuse it by name.
-        return together(operands, compute(common) if allowed(common) else common)
+        wanted = compute(common) if allowed(common) else common
+        return operands if alike and wanted == common else together(operands, wanted)
 
     return declare(
         Primitive(
