@@ -95,6 +95,11 @@ def decode_array(message: tensor_pb.Tensor) -> np.ndarray:
     return array_over(data, spec)
 
 
+def is_plain(message: tensor_pb.Tensor) -> bool:
+    """Whether a message has inline content, and any bytes at all would be values of its dtype."""
+    return message.WhichOneof("content") == "data" and _layout(message.dtype, tuple(message.shape))[2]
+
+
 @lru_cache(maxsize=4096)
 def _layout(dtype: str, shape: tuple[int, ...]) -> tuple[TensorSpec, int, bool]:
     """The spec, its bytes, and whether any bytes at all are values of it."""

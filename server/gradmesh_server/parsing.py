@@ -11,7 +11,8 @@ from google.protobuf.message import DecodeError
 
 from gradmesh_engine.errors import GradmeshError, InvalidRequestError
 from gradmesh_server.auth import Authenticator
-from gradmesh_server.service import abort
+from gradmesh_server.recall import Written
+from gradmesh_server.service import GradientServicer, abort
 
 
 class _Malformed:
@@ -26,12 +27,32 @@ class _Malformed:
         return self._size
 
 
-class Parsing:
-    """Where servicers are registered in place of the server, so that it gets handlers that bear any bytes. Final."""
+class _Unread:
+    """A message that may not have to be parsed."""
 
-    def __init__(self, server: grpc.aio.Server, authenticator: Authenticator) -> None:
+    __slots__ = ("content",)
+
+    def __init__(self, content: bytes) -> None:
+        self.content = content
+
+    def ByteSize(self) -> int:
+        """As of a message."""
+        return len(self.content)
+
+
+class Parsing:
+    """Where servicers are registered in place of the server, so that it gets handlers that bear any bytes. Final.
+
+    Args:
+        server: the server.
+        authenticator: tells who calls.
+        gradients: the servicer that may know the answer to a message of Compute by its bytes.
+    """
+
+    def __init__(self, server: grpc.aio.Server, authenticator: Authenticator, gradients: GradientServicer) -> None:
         self._server = server
         self._authenticator = authenticator
+        self._gradients = gradients
 
     def add_generic_rpc_handlers(self, handlers: Sequence[grpc.GenericRpcHandler]) -> None:
         """Nothing: the same handlers are registered by their names too."""
@@ -39,10 +60,13 @@ class Parsing:
     def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Any]) -> None:
         """Register the methods of a service."""
         methods = descriptor_pool.Default().FindServiceByName(service).methods_by_name
-        ours = {
-            name: _parsing(handler, methods[name].input_type.full_name, self._authenticator)
-            for name, handler in handlers.items()
-        }
+        ours = {}
+        for name, handler in handlers.items():
+            message = methods[name].input_type.full_name
+            if handler.unary_unary == self._gradients.Compute:
+                ours[name] = _recalling(handler, message, self._authenticator, self._gradients)
+            else:
+                ours[name] = _parsing(handler, message, self._authenticator)
         self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, ours),))
         self._server.add_registered_method_handlers(service, ours)
 
@@ -71,6 +95,30 @@ def _parsing(handler: Any, message: str, authenticator: Authenticator) -> Any:
             request_deserializer=parse_whole, unary_stream=_stream(handler.unary_stream, authenticator)
         )
     return handler._replace(request_deserializer=parse_whole, unary_unary=_unary(handler.unary_unary, authenticator))
+
+
+def _recalling(handler: Any, message: str, authenticator: Authenticator, gradients: GradientServicer) -> Any:
+    """The handler of Compute: a message whose answer is known is not parsed."""
+    parse, serialize = handler.request_deserializer, handler.response_serializer
+
+    async def unary(request: _Unread, context: Any) -> Any:
+        content = request.content
+        written = gradients.recall(content, context)
+        if written is not None:
+            return written
+        try:
+            parsed = parse(content)
+        except DecodeError:
+            await _refuse(_Malformed(_no_message(message, content), len(content)), context, authenticator)
+        response = await gradients.Compute(parsed, context)
+        gradients.learn(content, parsed, response, context)
+        return response
+
+    def write(response: Any) -> bytes:
+        content: bytes = response.content if type(response) is Written else serialize(response)
+        return content
+
+    return handler._replace(request_deserializer=_Unread, response_serializer=write, unary_unary=unary)
 
 
 def _no_message(message: str, content: bytes) -> InvalidRequestError:

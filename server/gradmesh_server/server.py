@@ -169,13 +169,11 @@ class Server:
                 ("grpc.max_concurrent_streams", 1024 + 2 * (config.max_running + config.max_waiting)),
             ],
         )
-        parsing: Any = Parsing(server, self._authenticator)
-        pb_grpc.add_GradientServiceServicer_to_server(
-            GradientServicer(
-                config, self._coordinator, self._blobs, self._admission, self._backend, self._authenticator
-            ),
-            parsing,
+        gradients = GradientServicer(
+            config, self._coordinator, self._blobs, self._admission, self._backend, self._authenticator
         )
+        parsing: Any = Parsing(server, self._authenticator, gradients)
+        pb_grpc.add_GradientServiceServicer_to_server(gradients, parsing)
         blob_grpc.add_BlobServiceServicer_to_server(self._blob_servicer, parsing)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         names = (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)

@@ -42,9 +42,10 @@ from gradmesh_server.auth import Authenticator
 from gradmesh_server.blobs import BlobStore, new_handle, spec_of_tensor, stored_name
 from gradmesh_server.catalogue import describe_ops
 from gradmesh_server.config import MIB, Config
-from gradmesh_server.coordinator import Coordinator, check_name
-from gradmesh_server.inline import past_deadline
+from gradmesh_server.coordinator import HIT, Coordinator, check_name
+from gradmesh_server.inline import INLINE, past_deadline
 from gradmesh_server.logs import about_request
+from gradmesh_server.recall import Written
 from gradmesh_server.telemetry import current_call
 from gradmesh_server.version import package_version
 
@@ -103,6 +104,24 @@ class GradientServicer(pb_grpc.GradientServiceServicer):
         self._catalogue: pb.ListOpsResponse | None = None
         self.served = 0
         self.failed = 0
+
+    def recall(self, content: bytes, context: _Context[Any, Any]) -> Written | None:
+        """The reply to a message of Compute that came before with other tensors; None where Compute is to answer."""
+        try:
+            owner = self._authenticator.caller(context)
+        except GradmeshError:
+            return None
+        written = self._coordinator.recall(content, owner) if self._admission.free(owner) else None
+        self.served += written is not None
+        return written
+
+    def learn(
+        self, content: bytes, request: pb.ComputeRequest, response: pb.ComputeResponse, context: _Context[Any, Any]
+    ) -> None:
+        """Be able to recall a message that Compute has answered, if it may be."""
+        stats = response.stats
+        if stats.cache == HIT and stats.where == INLINE and not stats.wait_seconds:
+            self._coordinator.learn(content, request, response, self._authenticator.caller(context))
 
     async def Compute(self, request: pb.ComputeRequest, context: _Context[Any, Any]) -> pb.ComputeResponse:
         """Compute a graph's outputs and gradients."""

@@ -21,6 +21,7 @@ from gradmesh_engine.backend import StageRun
 from gradmesh_engine.errors import GradmeshError
 from gradmesh_server.logs import LogFormat, RequestLog
 from gradmesh_server.metrics import Metrics, Readings
+from gradmesh_server.recall import RunStats
 from gradmesh_server.tracing import TRACE_KEYS, make_tracing
 
 ANONYMOUS: Final = "anonymous"
@@ -74,7 +75,7 @@ class Call:
     outcome: str = OK
     received: int = 0
     sent: int = 0
-    stats: pb.Stats | None = None
+    stats: pb.Stats | RunStats | None = None
     stages: tuple[StageRun, ...] = ()
     seconds: float = 0.0
 
