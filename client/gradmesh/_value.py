@@ -53,9 +53,10 @@ class App:
         grad_name: class name of its `grad_fn`, "" when it has none.
         tracks: for each result whether a gradient can reach it.
         declared: the op's row in the table.
+        uses: what `saved` has found, by the operands that need a cotangent.
     """
 
-    __slots__ = ("attrs", "declared", "grad_name", "ins", "op", "outs", "tracks")
+    __slots__ = ("attrs", "declared", "grad_name", "ins", "op", "outs", "tracks", "uses")
 
     def __init__(self, op: str, ins: tuple[TensorSpec, ...], attrs: Mapping[str, Any]) -> None:
         self.declared: Op = lookup(op)
@@ -70,6 +71,7 @@ class App:
         self.tracks: tuple[bool, ...] = tuple(
             [bool(self.grad_name) and dtypes.is_differentiable(spec.dtype) for spec in self.outs]
         )
+        self.uses: dict[tuple[bool, ...], tuple[bool, ...]] = {}
 
 
 _APPS: Final[dict[tuple[Any, ...], App]] = {}
@@ -290,9 +292,24 @@ def place(made: Made, depth: int = 2) -> None:
         frame = back
 
 
+# By the identity of code, which is kept alive for that: code of two files may be equal.
+_LINES: Final[dict[tuple[int, int], tuple[CodeType, str]]] = {}
+
+
 def line_of(code: CodeType | None, instruction: int) -> str:
     """ "file.py:12" for an instruction of a code object, "" when unknown."""
-    if code is None or _ASYNCIO in code.co_filename:  # A task's own line is not to be seen from inside it.
+    if code is None:
+        return ""
+    found = _LINES.get((id(code), instruction))
+    if found is None:
+        if len(_LINES) > 4096:
+            _LINES.clear()
+        found = _LINES[id(code), instruction] = code, _line_of(code, instruction)
+    return found[1]
+
+
+def _line_of(code: CodeType, instruction: int) -> str:
+    if _ASYNCIO in code.co_filename:  # A task's own line is not to be seen from inside it.
         return ""
     line = code.co_firstlineno
     for start, end, number in code.co_lines():
@@ -401,10 +418,13 @@ def _saves(app: App, inputs: tuple[Value, ...], value: Value) -> bool:
 
 def saved(app: App, needs: tuple[bool, ...]) -> tuple[bool, ...]:
     """For each operand, then each result, whether the derivative of an op uses its value."""
-    from gradmesh_engine.differentiate import pullback
+    uses = app.uses.get(needs)
+    if uses is None:
+        from gradmesh_engine.differentiate import pullback
 
-    count = len(app.ins) + len(app.outs)
-    return pullback(app.declared, app.ins, app.attrs, needs, app.tracks).uses[:count]
+        count = len(app.ins) + len(app.outs)
+        uses = app.uses[needs] = pullback(app.declared, app.ins, app.attrs, needs, app.tracks).uses[:count]
+    return uses
 
 
 def _emit_several(app: App, inputs: tuple[Value, ...], requires_grad: bool) -> tuple[Value, ...]:

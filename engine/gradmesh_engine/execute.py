@@ -72,16 +72,19 @@ class _Slabs:
 
     def take(self, spec: TensorSpec) -> tuple[np.ndarray, np.ndarray]:
         """A slab of at least the needed bytes, and the array on it."""
-        need = max(spec.nbytes, 1)
-        best = None
-        for slab in self._free:
-            if slab.nbytes >= need and (best is None or slab.nbytes < best.nbytes):
-                best = slab
-        if best is None:
-            best = empty(TensorSpec((-(-need // ALIGNMENT) * ALIGNMENT,), np.dtype(np.uint8)))
-            self.total += best.nbytes
+        need = -(-max(spec.nbytes, 1) // ALIGNMENT) * ALIGNMENT
+        at, size = -1, 0
+        for index, slab in enumerate(self._free):
+            have = slab.nbytes
+            if have >= need and (at < 0 or have < size):
+                at, size = index, have
+                if have == need:
+                    break
+        if at >= 0:
+            best = self._free.pop(at)
         else:
-            self._free = [slab for slab in self._free if slab is not best]
+            best = empty(TensorSpec((need,), np.dtype(np.uint8)))
+            self.total += need
         return best, _on(best, spec)
 
     def give(self, slab: np.ndarray) -> None:

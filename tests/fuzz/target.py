@@ -207,6 +207,11 @@ class Target:
             raise
         if await self._results(again) != results:
             raise Fault("the same request again gave other bits")
+        content, context = request.SerializeToString(), _Context()
+        self._gradients.learn(content, request, again, context)  # type: ignore[arg-type]
+        written = self._gradients.recall(content, context)  # type: ignore[arg-type]
+        if written is not None and await self._results(pb.ComputeResponse.FromString(written.content)) != results:
+            raise Fault("the same request known by its bytes gave other bits")
 
     async def _sound(self, request: pb.ComputeRequest) -> bool:
         """Whether graph and plan are well, and so worth keeping: then it was the tensors' values that were not."""

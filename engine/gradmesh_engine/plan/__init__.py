@@ -11,7 +11,7 @@ from gradmesh_engine.graph import Graph, TensorSpec
 from gradmesh_engine.ops import Factor, primitive_of
 from gradmesh_engine.plan.axes import Axis, candidate_axes, factors_of
 from gradmesh_engine.plan.blocks import BLOCK_BYTES, choose_split, is_one_block, live_bytes
-from gradmesh_engine.plan.layout import Scope, may_turn, turn
+from gradmesh_engine.plan.layout import Scope, is_flat, may_turn, turn
 from gradmesh_engine.plan.packing import pack
 from gradmesh_engine.plan.stages import Cut, cut
 from gradmesh_engine.plan.text import plan_text
@@ -41,13 +41,15 @@ def plan(graph: Graph) -> Plan:
     moved = _node_bytes(graph)
     flops, work = sum(costs), sum(times)
     touched = sum(moved)
-    rules = factors_of(graph)
+    rules: Sequence[Sequence[Factor]] = ()
     best = _Candidate(None, cut(graph, rules, None), None, False)
     estimate = _estimate(graph, best.cut, None, False, times, moved)
-    if touched > SMALL_BYTES:
+    one_block = is_one_block(graph, work)
+    if touched > SMALL_BYTES and not (one_block and is_flat(graph)):
+        rules = factors_of(graph)
         axes = candidate_axes(graph, rules)
         cuts: dict[int, Cut] = {}
-        for number, axis in enumerate(() if is_one_block(graph, work) else axes):
+        for number, axis in enumerate(() if one_block else axes):
             cuts[number] = cut(graph, rules, axis)
             tried = _tried(graph, axis, cuts[number], work)
             if tried is None:

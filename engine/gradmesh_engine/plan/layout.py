@@ -62,6 +62,12 @@ class Scope:
     rows: int
 
 
+def is_flat(graph: Graph) -> bool:
+    """Whether no value lies otherwise when it is turned, along any axis."""
+    shapes = {spec.shape for spec in graph.specs}
+    return all(sum([size != 1 for size in shape]) < 2 for shape in shapes)
+
+
 def may_turn(graph: Graph, axis: Axis) -> bool:
     """Whether any value would lie otherwise when it is turned."""
     specs = graph.specs
