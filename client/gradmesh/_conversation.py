@@ -291,18 +291,18 @@ class Conversation:
     def _evaluate(self, request: Request, endpoint: Endpoint, budget: Budget) -> Steps[Result]:
         graph, query = request.graph, request.query
         known = self._exchanges.find((graph.digest, query))
-        data = None if known is None else known.write((*request.inputs, *request.cotangents))
-        if known is not None and data is not None:
+        written = None if known is None else known.write((*request.inputs, *request.cotangents))
+        if known is not None and written is not None:
             try:
-                reply = yield Call(endpoint, "Compute", data, budget.left(), graph)
+                reply = yield Call(endpoint, "Compute", written, budget.left(), graph)
             except GraphNotFoundError:
                 pass
             else:
-                result = known.read(reply, len(data))
+                result = known.read(reply, len(written))
                 if result is not None:
                     return result
                 response = pb.ComputeResponse.FromString(reply)
-                return (yield from self._result(response, graph, endpoint, budget, _Moved(len(data), len(reply))))
+                return (yield from self._result(response, graph, endpoint, budget, _Moved(len(written), len(reply))))
         moved = _Moved()
         sending = yield from self._sort(request, endpoint, budget)
         heavy = sending.inline_bytes > HEAVY_BYTES
