@@ -25,8 +25,8 @@ MAY_IMPORT = {
     },
 }  # fmt: skip
 
-# The coordinator shares the client's codec, error translation and stubs, and nothing else of it.
-SHARED_WITH_SERVER = ("gradmesh.v1", "gradmesh._codec", "gradmesh._status")
+# The coordinator shares the client's codec with its templates, error translation and stubs, and nothing else of it.
+SHARED_WITH_SERVER = ("gradmesh.v1", "gradmesh._codec", "gradmesh._templates", "gradmesh._status")
 # `gradmesh info` and `gradmesh conformance` are clients that happen to be installed by the server's package.
 COMMAND_LINE = (("cli.py", "gradmesh._remote.connect"), ("cli.py", "gradmesh._conformance.certify"))
 
