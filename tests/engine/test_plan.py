@@ -173,3 +173,19 @@ def test_work_that_adding_up_gradients_would_outweigh_is_not_cut() -> None:
     x, w = m.input((64, 512), "float32"), m.input((512, 512), "float32")
     loss = m.mean(m("tanh", m("contract", x, w, spec="ij,jk->ik")), 0, 1)
     assert compile_query(m.graph(loss), Query((loss,), (w,), (False,))).plan.split is None
+
+
+@pytest.mark.parametrize(
+    ("length", "rows", "block"), [(100, 120.0, 100), (2048, 255.0, 256), (16, 2.0, 2), (1_000_000, 26214.4, 29696)]
+)
+def test_blocks_come_in_pairs_of_nearly_equal_ones(length: int, rows: float, block: int) -> None:
+    assert blocks.even_rows(length, rows) == block
+
+
+def test_blocks_are_little_larger_than_asked_for() -> None:
+    rng = np.random.default_rng(0)
+    for length, part in zip(rng.integers(2, 1 << 20, 500).tolist(), rng.uniform(0, 0.5, 500).tolist(), strict=True):
+        rows = max(1.0, part * length)
+        block = blocks.even_rows(length, rows)
+        assert block <= max(2.0, rows * (1 + blocks.SLACK) * 33 / 32 + 1)
+        assert -(-length // block) * block - length <= max(block / 32, 1) * -(-length // block), (length, rows)

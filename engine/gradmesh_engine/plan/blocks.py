@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Final
 
@@ -12,6 +13,9 @@ from gradmesh_engine.plan.types import Slot, Split
 
 BLOCK_BYTES: Final = 4 << 20
 """Bytes of live values a block may have: they stay in cache, and calls are long beside their overhead."""
+
+SLACK: Final = 0.125
+"""The part by which a block may be larger than that, so that blocks come out equal."""
 
 MOST_GROUPS: Final = 128
 """More groups balance better and cost more partials; a group is the unit of placing and retrying."""
@@ -78,6 +82,19 @@ def is_one_block(graph: Graph, work: float) -> bool:
     return 2 * sum(graph.nbytes) <= BLOCK_BYTES and work < 2 * LEAST_WORK
 
 
+def even_rows(length: int, rows: float) -> int:
+    """About so many rows, an eighth more at most, which cut the length into an even number of nearly equal blocks.
+
+    Two workers then find the same to do, and the last block is not a sliver, whose products are slow.
+    """
+    if rows >= length:
+        return length
+    pairs = max(1, math.ceil(length / rows / (2 * (1 + SLACK))))
+    block = -(-length // (2 * pairs))
+    step = 1 << max(0, block.bit_length() - 6)
+    return -(-block // step) * step
+
+
 def choose_split(graph: Graph, cut: Cut, length: int, work: float) -> tuple[Split, bool]:
     """Rows per block so that a block's live values fit the cache; groups so that partials stay few.
 
@@ -93,15 +110,11 @@ def choose_split(graph: Graph, cut: Cut, length: int, work: float) -> tuple[Spli
         per_row = max(per_row, live_bytes(graph, body, stage.reads, (s.value for s in stage.stores), length))
         partial_bytes = max(partial_bytes, sum(graph.nbytes[v] for v in partials))
         partial_size = max(partial_size, sum(graph.specs[v].size for v in partials))
-    rows = max(1, int(BLOCK_BYTES / per_row))
+    rows = max(1.0, BLOCK_BYTES / per_row)
     shares = min(LEAST_BLOCKS, int(work / max(LEAST_WORK, PARTIAL_WORK * partial_size)))
     if shares > 1:
-        rows = min(rows, -(-length // shares))
-    if rows >= length:
-        block = length
-    else:
-        step = 1 << max(0, rows.bit_length() - 3)
-        block = rows // step * step
+        rows = min(rows, length / shares)
+    block = even_rows(length, rows)
     blocks = -(-length // block)
     worth = max(FEWEST_GROUPS, int(work / (PARTIAL_WORK * max(partial_size, 1))))
     most = min(MOST_GROUPS, worth, max(8, PARTIAL_BYTES // max(partial_bytes, 1)))
