@@ -19,7 +19,7 @@ from gradmesh_engine.arithmetic import ieee
 from gradmesh_engine.combine import COMBINERS, Accumulator, Subtree, finish
 from gradmesh_engine.errors import GradmeshError, InternalError
 from gradmesh_engine.graph import TensorSpec
-from gradmesh_engine.memory import ALIGNMENT, empty
+from gradmesh_engine.memory import ALIGNMENT, empty, maker
 from gradmesh_engine.ops import Primitive, Scratch, Site, primitive_of
 from gradmesh_engine.plan.types import Plan, Slot, Stage
 from gradmesh_engine.threads import over_groups
@@ -119,7 +119,7 @@ class _Code:
     """Source under construction, with the namespace it runs in."""
 
     def __init__(self) -> None:
-        self.namespace: dict[str, Any] = {"empty": empty}
+        self.namespace: dict[str, Any] = {}
         self.lines: list[str] = []
         self.nodes: dict[int, int] = {}
 
@@ -282,7 +282,7 @@ class _Emitter:
         self.like[value] = _shape_only(spec)
         self.root[value] = value
         if value in self.fresh:
-            self.code.line("    " * self.depth + f"v{value} = empty({self.code.bind(f's{value}', spec)})", index)
+            self.code.line("    " * self.depth + f"v{value} = {self.code.bind(f's{value}', maker(spec))}()", index)
             return
         if isinstance(kernel, np.ufunc):
             for i in node.inputs:
@@ -485,15 +485,20 @@ class StageRunner:
         """
         if not self.stage.whole:
             return {}
+        results = self.run_nodes([values[v] for v in self.stage.whole_reads])
+        return dict(zip(self.stage.results, results, strict=True))
+
+    def run_nodes(self, reads: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """The stage's `results`, in order, from its `whole_reads`."""
         with ieee():  # In making kernels, too: attributes may be too large for the dtype.
             if self._whole is None:
                 self._whole = _WholeCode(self.plan, self.stage)
             whole = self._whole
             try:
-                results = whole.run(*[values[v] for v in self.stage.whole_reads])
+                results = whole.run(*reads)
             except GradmeshError as error:
                 raise self._placed(error, whole.code.locate(error)) from None
-        return {v: dense(a) for v, a in zip(self.stage.results, results, strict=True)}
+        return [dense(array) for array in results]
 
     def run_groups(
         self,
@@ -597,6 +602,14 @@ def run_plan(
     """
     if runners is None:
         runners = [[StageRunner(plan, i) for i in range(len(plan.stages))]]
+    if plan.alone is not None:
+        if checkpoint is not None:
+            checkpoint()
+        (runner,) = runners[0]
+        begin = perf_counter()
+        results = runner.run_nodes([inputs[v] for v in runner.stage.whole_reads])
+        runner.seconds = perf_counter() - begin
+        return [results[i] for i in plan.alone]
     values: dict[int, np.ndarray] = dict(enumerate(inputs))
     for stage in plan.stages:
         if checkpoint is not None:

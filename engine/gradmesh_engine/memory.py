@@ -6,6 +6,8 @@ computing a few operations on it; a step of a training loop asks for the same si
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from threading import Lock
 from typing import Any, Final
 
@@ -18,6 +20,9 @@ ALIGNMENT: Final = 64
 
 KEPT_BYTES: Final = 64 << 20
 """Memory that waits to be used again, at most, in one process."""
+
+_SMALL: Final = 4096
+"""Smaller arrays lie where malloc puts them."""
 
 _LARGE: Final = 1 << 20
 """Smaller arrays are left to malloc, which keeps their memory itself."""
@@ -89,9 +94,14 @@ class _Lease:
 
 def empty(spec: TensorSpec) -> np.ndarray:
     """An uninitialised array on a cache line."""
-    if spec.nbytes < 4096:
+    if spec.nbytes < _SMALL:
         return np.empty(spec.shape, spec.dtype)
     nbytes = spec.nbytes + ALIGNMENT
     raw = np.asarray(_Lease(nbytes)) if nbytes >= _LARGE else np.empty(nbytes, np.uint8)
     offset = -raw.__array_interface__["data"][0] % ALIGNMENT
     return raw[offset : offset + spec.nbytes].view(spec.dtype).reshape(spec.shape)
+
+
+def maker(spec: TensorSpec) -> Callable[[], np.ndarray]:
+    """What makes arrays as `empty` does."""
+    return partial(np.empty, spec.shape, spec.dtype) if spec.nbytes < _SMALL else partial(empty, spec)

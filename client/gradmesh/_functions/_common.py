@@ -72,7 +72,10 @@ def one(op: str, *operands: Tensor, **attrs: Any) -> Tensor:
 
 def both(op: str, input: Operand, other: Operand) -> Tensor:
     """Record an op of two operands and no attributes; a number becomes a 0-d tensor."""
-    if not (isinstance(input, _tensor.Tensor) and isinstance(other, _tensor.Tensor)):
+    if isinstance(input, _tensor.Tensor):
+        if not isinstance(other, _tensor.Tensor):
+            other = _met(input, other)
+    else:
         input, other = lift(input, other)
     result: Tensor = _trace.record(op, input, other)
     return result

@@ -154,6 +154,14 @@ class Plan:
         return tuple(map(tuple, found))
 
     @cached_property
+    def alone(self) -> tuple[int, ...] | None:
+        """Where each output is among the results of the only stage, which has no blocks; None for any other plan."""
+        if len(self.stages) != 1 or self.stages[0].body:
+            return None
+        at = {value: index for index, value in enumerate(self.stages[0].results)}
+        return tuple([at[v] for v in self.graph.outputs]) if at.keys() >= {*self.graph.outputs} else None
+
+    @cached_property
     def uses_blas(self) -> bool:
         """Whether it may call BLAS on anything a BLAS library would use several threads for.
 
