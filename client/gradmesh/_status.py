@@ -69,6 +69,11 @@ _REMEDY: Final = {
 }
 
 
+_OTHER_NAME: Final = (
+    "its certificate is for another name",
+    "connect by a name the certificate has, or give that name: tls=TLS(server_name=...)",
+)
+
 # What a failed TLS handshake is told by, in gRPC's text of an UNAVAILABLE. Trying again does not help.
 _HANDSHAKE: Final = {
     "certificate has expired": ("its certificate has expired", "renew the server's certificate"),
@@ -77,10 +82,8 @@ _HANDSHAKE: Final = {
         "its certificate is not signed by an authority that is trusted here, or is for another name",
         "give the authority that signed it: tls=TLS(ca=...)",
     ),
-    "Hostname Verification Check failed": (
-        "its certificate is for another name",
-        "connect by a name the certificate has, or give that name: tls=TLS(server_name=...)",
-    ),
+    "Hostname Verification Check failed": _OTHER_NAME,
+    "is not in peer certificate": _OTHER_NAME,  # grpcio up to 1.76
     "Tls handshake failed": ("the TLS handshake failed", "check the certificates of both sides"),
     "security handshaker": ("the TLS handshake cannot begin", "check the files given to tls=TLS(...)"),
 }
