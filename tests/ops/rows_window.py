@@ -202,6 +202,8 @@ CONVOLUTIONS: tuple[tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]], ...
     ((4, 3, 7, 6), (5, 3, 3, 2), _plain()),
     ((4, 3, 7, 6), (5, 3, 3, 3), _plain(low=(1, 1), high=(1, 1))),
     ((4, 4, 8, 7), (6, 2, 3, 2), _plain(stride=(2, 1), dilation=(1, 2), low=(1, 0), high=(0, 2), groups=2)),
+    ((4, 2, 5, 36), (4, 2, 2, 3), _plain()),
+    ((4, 4, 6, 36), (8, 2, 3, 2), _plain(stride=(2, 1), low=(1, 0), high=(0, 1), groups=2)),
     ((4, 3, 9), (5, 3, 3), _plain(1, stride=(2,))),
     ((4, 3, 5, 5), (6, 3, 1, 1), _plain()),
     ((0, 3, 7, 6), (5, 3, 3, 2), _plain()),

@@ -120,8 +120,11 @@ def check_accumulate(app: Application, factor: Factor, whole: np.ndarray) -> Non
     assert_close(total, whole, 16.0, f"{app.op.name} accumulated along {describe(factor)}")
 
 
-def _turned_orders(app: Application, rng: np.random.Generator) -> tuple[list[Order], Order]:
-    """Another order of every operand's dims, and that of the result's which follows from them."""
+Orders = tuple[list[Order], Order]
+
+
+def _any_orders(app: Application, rng: np.random.Generator) -> Orders | None:
+    """Another order of every operand's dims, and that of the result's which follows from them, if one does."""
 
     def another(rank: int) -> Order:
         return tuple(int(d) for d in rng.permutation(rank))
@@ -129,11 +132,12 @@ def _turned_orders(app: Application, rng: np.random.Generator) -> tuple[list[Ord
     if app.op.independent is not None or not app.arrays:
         return [another(a.ndim) for a in app.arrays], another(len(app.out.shape))
     # Where it does not say otherwise, an op wants operands alike, and makes a result that is alike.
-    first = another(app.arrays[0].ndim)
     orders: list[list[int]] = [[] for _ in app.arrays]
     result = []
-    for dim in first:
-        factor = next(f for f in declared(app) if f.operands[0] == dim)
+    for dim in another(app.arrays[0].ndim):
+        factor = next((f for f in declared(app) if f.operands[0] == dim), None)
+        if factor is None or None in factor.operands:
+            return None
         for order, own in zip(orders, factor.operands, strict=True):
             assert own is not None
             order.append(own)
@@ -142,19 +146,40 @@ def _turned_orders(app: Application, rng: np.random.Generator) -> tuple[list[Ord
     return [tuple(order) for order in orders], tuple(result)
 
 
-def check_turned(app: Application) -> None:
-    """On operands whose dims come in other orders, the attributes the op declares for them give the result turned."""
+def _innermost(app: Application, factor: Factor) -> Orders:
+    """The dims along a factor behind all others."""
+
+    def moved(rank: int, dim: int | None) -> Order:
+        return tuple(range(rank)) if dim is None else (*(d for d in range(rank) if d != dim), dim)
+
+    operands = [moved(a.ndim, dim) for a, dim in zip(app.arrays, factor.operands, strict=True)]
+    return operands, moved(len(app.out.shape), factor.result)
+
+
+def check_turned(app: Application) -> int:
+    """On operands whose dims come in other orders, the attributes the op declares for them give the result turned.
+
+    Returns how many orders the op has attributes for.
+    """
     assert app.op.turned is not None
     whole = run_whole(app.op, app.arrays, app.out, app.attrs)
     rng = np.random.default_rng(app.out.size)
-    for _ in range(3):
-        orders, result = _turned_orders(app, rng)
-        arrays = [a.transpose(order).copy(order="C") for a, order in zip(app.arrays, orders, strict=True)]
+    tried = 0
+    for found in (*(_any_orders(app, rng) for _ in range(3)), *(_innermost(app, factor) for factor in declared(app))):
+        if found is None:
+            continue
+        orders, result = found
         attrs = app.op.turned(app.attrs, orders, result)
-        specs = tuple(map(spec_of, arrays))
-        out = app.op.infer(specs, {name: value for name, value in attrs.items() if value is not None})[0]
+        if attrs is None:
+            continue
+        tried += 1
+        arrays = tuple(a.transpose(order).copy(order="C") for a, order in zip(app.arrays, orders, strict=True))
+        attrs = {name: value for name, value in attrs.items() if value is not None}
+        out = app.op.infer(tuple(map(spec_of, arrays)), attrs)[0]
         got = run_kernel(app.op, arrays, out, attrs)
         assert_close(got, whole.transpose(result), 16.0, f"{app.op.name} turned {orders} -> {result}")
+        check_declared(replace(app, arrays=arrays, out=out, attrs=attrs))
+    return tried
 
 
 def describe(factor: Factor) -> str:

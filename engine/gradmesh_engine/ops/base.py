@@ -28,7 +28,7 @@ Specs: TypeAlias = "tuple[TensorSpec, ...]"
 Vjp: TypeAlias = "Callable[..., Sequence[V | None]]"
 Reduction: TypeAlias = Literal["map", "sum", "max", "min", "prod"]
 Order: TypeAlias = "tuple[int, ...]"
-Turned: TypeAlias = "Callable[[Mapping[str, AttrValue], Sequence[Order], Order], Mapping[str, AttrValue]]"
+Turned: TypeAlias = "Callable[[Mapping[str, AttrValue], Sequence[Order], Order], Mapping[str, AttrValue] | None]"
 
 # --- attributes -----------------------------------------------------------------------------------
 
@@ -258,7 +258,7 @@ class Primitive(Op):
         axes: axis rule: `axes(specs, out, **attrs) -> factors`.
         turned: the attributes of the same application on operands whose dims come in other orders, with a
             result whose dims do: `turned(attrs, orders, result's order) -> attrs`; an order lists the dims'
-            numbers. None where there is none, or where its kernel depends on the order.
+            numbers. It gives None for orders its kernel does not know, and is None where it knows C order alone.
         independent: whether operands and result may each lie in C order or with the split dim innermost, whatever
             the others do, at no cost: `independent(specs, split dims, attrs) -> bool`; they lie alike when None.
         cost: FLOPs (or equivalent units of one add) per call: `cost(specs, out, attrs) -> float`.

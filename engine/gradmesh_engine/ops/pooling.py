@@ -24,6 +24,7 @@ from gradmesh_engine.ops.windows import (
     window_max_pick,
     window_sum,
     windows,
+    windows_of,
 )
 
 
@@ -500,7 +501,7 @@ def _col2im(x: V, *, output_size: Ints, kernel_size: Ints, dilation: Ints, paddi
     attrs = _block_windows(kernel_size, dilation, stride)
     inner = per_dim("output_size", output_size, 2)
     size = tuple(n + 2 * p for n, p in zip(inner, around, strict=True))
-    geometry = Windows(**attrs)
+    geometry = windows_of(attrs)
     geometry.check(3)
     outputs = geometry.outputs(size)
     if x.shape[1] % geometry.count or x.shape[2] != outputs[0] * outputs[1]:

@@ -1,13 +1,14 @@
 """Primitives over sliding windows of the trailing dims, and their adjoints.
 
 `kernel`, `stride` and `dilation` have one number per windowed dim. A result keeps the leading dims
-of its operand; windowed sizes `H` become `O = (H - dilation * (kernel - 1) - 1) // stride + 1`.
+of its operand; windowed sizes `H` become `O = (H - dilation * (kernel - 1) - 1) // stride + 1`. With `last` one dim
+stands behind the windowed ones: that of a turned block's rows.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +19,7 @@ from gradmesh_engine import dtypes
 from gradmesh_engine.builder import V
 from gradmesh_engine.errors import DTypeError, ShapeError
 from gradmesh_engine.graph import AttrValue, TensorSpec
-from gradmesh_engine.ops.base import Attr, Factor, Primitive, Site, Specs, declare
+from gradmesh_engine.ops.base import Attr, Factor, Order, Primitive, Site, Specs, declare
 from gradmesh_engine.ops.layout import Ints, free
 from gradmesh_engine.ops.pointwise import in_float32
 
@@ -33,11 +34,12 @@ _MOST_PLACES = 1 << 22
 
 @dataclass(frozen=True)
 class Windows:
-    """The geometry of sliding windows over the trailing `len(kernel)` dims."""
+    """The geometry of sliding windows over the trailing `len(kernel)` dims, or with `last` those before the last."""
 
     kernel: Ints
     stride: Ints
     dilation: Ints
+    last: bool = False
 
     @property
     def rank(self) -> int:
@@ -48,10 +50,21 @@ class Windows:
         """Elements of one window."""
         return math.prod(self.kernel)
 
+    @property
+    def behind(self) -> Slot:
+        """What stands behind the windowed dims in an index of elements."""
+        return (slice(None),) * self.last
+
+    def split(self, shape: Ints) -> tuple[Ints, Ints, Ints]:
+        """Sizes of the dims before the windowed ones, of these, and behind them."""
+        stop = len(shape) - self.last
+        start = stop - self.rank
+        return shape[:start], shape[start:stop], shape[stop:]
+
     def check(self, rank: int) -> None:
         """Raises ShapeError unless the numbers fit each other and a tensor of `rank` dims."""
         lengths = {len(self.kernel), len(self.stride), len(self.dilation)}
-        if len(lengths) != 1 or self.rank > rank:
+        if len(lengths) != 1 or self.rank + self.last > rank:
             raise ShapeError(
                 f"windows over {self.rank} dims of a tensor of {rank}",
                 expected="as many kernel, stride and dilation numbers as windowed dims",
@@ -96,17 +109,27 @@ class Windows:
         """For each place in the window the index of the elements at that place, along one windowed dim."""
         step, gap = self.stride[dim], self.dilation[dim]
         reach = (outputs - 1) * step + 1
-        slots = _Each(lambda k: (..., slice(k * gap, k * gap + reach, step), *after), self.kernel[dim])
+        slots = _Each(lambda k: (..., slice(k * gap, k * gap + reach, step), *after, *self.behind), self.kernel[dim])
         return list(slots) if self.kernel[dim] <= _FEW_SLOTS else slots
 
     def slot(self, outputs: Sequence[int], place: Ints) -> Slot:
         """The index of the elements at one place in every window."""
         steps = zip(place, outputs, self.stride, self.dilation, strict=True)
-        return (..., *[slice(k * gap, k * gap + (n - 1) * step + 1, step) for k, n, step, gap in steps])
+        slices = [slice(k * gap, k * gap + (n - 1) * step + 1, step) for k, n, step, gap in steps]
+        return (..., *slices, *self.behind)
 
     def apart(self, dim: int) -> bool:
         """Whether no two windows share an element along a windowed dim."""
         return self.dilation[dim] * (self.kernel[dim] - 1) + 1 <= self.stride[dim]
+
+    @property
+    def all_apart(self) -> bool:
+        """Whether no two windows share an element."""
+        return all(map(self.apart, range(self.rank)))
+
+    def covers(self, sizes: Sequence[int], outputs: Sequence[int]) -> bool:
+        """Whether windows that are apart hold every element."""
+        return all(k * n == size for k, n, size in zip(self.kernel, outputs, sizes, strict=True))
 
     def tiled(self, sizes: Sequence[int], outputs: Sequence[int]) -> list[int]:
         """The windowed dims that fall into one stretch per window, so that both can be cut together."""
@@ -143,7 +166,7 @@ def _places(sizes: Ints) -> Iterator[Ints]:
 
 def windows_of(attrs: Any) -> Windows:
     """The geometry in a node's attributes."""
-    return Windows(attrs["kernel"], attrs["stride"], attrs["dilation"])
+    return Windows(attrs["kernel"], attrs["stride"], attrs["dilation"], bool(attrs.get("last")))
 
 
 def _split(shape: Ints, rank: int) -> tuple[Ints, Ints]:
@@ -153,7 +176,27 @@ def _split(shape: Ints, rank: int) -> tuple[Ints, Ints]:
 
 
 _GEOMETRY = {"kernel": Attr("ints"), "stride": Attr("ints"), "dilation": Attr("ints")}
-_SIZED = {**_GEOMETRY, "size": Attr("ints", doc="sizes of the windowed dims of the result")}
+_SIZE = {"size": Attr("ints", doc="sizes of the windowed dims of the result")}
+_LAST = {"last": Attr("bool", None, "a dim stands behind the windowed ones")}
+
+
+def _turned(attrs: Mapping[str, AttrValue], orders: Sequence[Order], result: Order) -> Mapping[str, AttrValue] | None:
+    """A leading dim comes behind the windowed ones, in operands and result alike."""
+    rank = len(attrs["kernel"])  # type: ignore[arg-type]
+    dim, dims = result[-1], len(result)
+    innermost = (*(d for d in range(dims) if d != dim), dim)
+    if attrs.get("last") or dim >= dims - rank or any(order != innermost for order in (*orders, result)):
+        return None
+    return {**attrs, "last": True}
+
+
+def _axes(geometry: Windows, shape: Ints, outputs: Ints, operands: int) -> list[Factor]:
+    """The factors of operands of which one has this shape, where windows along its dims number `outputs`."""
+    lead, sizes, rear = geometry.split(shape)
+    tiled = (len(lead) + d for d in geometry.tiled(sizes, outputs))
+    first = len(shape) - len(rear)
+    return [Factor((d,) * operands, d) for d in (*range(len(lead)), *tiled, *range(first, len(shape)))]
+
 
 # --- windows and its adjoint, fold_windows --------------------------------------------------------
 
@@ -207,14 +250,14 @@ windows = declare(
 )
 
 
-def _sized(lead: Ints, outputs: Ints, dtype: np.dtype, attrs: Any) -> TensorSpec:
+def _sized(lead: Ints, outputs: Ints, rear: Ints, dtype: np.dtype, attrs: Any) -> TensorSpec:
     """Spec of an adjoint's result. Raises ShapeError unless its windows number `outputs`."""
     geometry = windows_of(attrs)
     size = attrs["size"]
-    geometry.check(len(lead) + len(size))
+    geometry.check(len(lead) + len(size) + len(rear))
     if len(size) != geometry.rank or geometry.outputs(size) != outputs:
         raise ShapeError(f"{list(outputs)} windows do not come from sizes {list(size)}", got=str(list(outputs)))
-    return TensorSpec(lead + size, dtype)
+    return TensorSpec(lead + size + rear, dtype)
 
 
 def _fold_spec(specs: Specs, **attrs: AttrValue) -> TensorSpec:
@@ -224,16 +267,15 @@ def _fold_spec(specs: Specs, **attrs: AttrValue) -> TensorSpec:
     lead, kernel = _split(rest, geometry.rank)
     if kernel != geometry.kernel:
         raise ShapeError(f"windows of {list(kernel)} are not {list(geometry.kernel)}", got=str(list(g.shape)))
-    return _sized(lead, outputs, g.dtype, attrs)
+    return _sized(lead, outputs, (), g.dtype, attrs)
 
 
 def _adder(site: Site, outputs: Ints) -> Callable[[Callable[[Ints], np.ndarray], np.ndarray], None]:
     """Sums what belongs to each place of the windows into a result."""
     geometry = windows_of(site.attrs)
     slots = geometry.slots(outputs)
-    sizes = _split(site.out.shape, geometry.rank)[1]
-    apart = all(geometry.apart(d) for d in range(geometry.rank))
-    covered = all(geometry.kernel[d] * outputs[d] == sizes[d] for d in range(geometry.rank))
+    sizes = geometry.split(site.out.shape)[1]
+    apart, covered = geometry.all_apart, geometry.covers(sizes, outputs)
 
     def run(part: Callable[[Ints], np.ndarray], out: np.ndarray) -> None:
         if not (apart and covered):
@@ -280,7 +322,7 @@ fold_windows = declare(
     Primitive(
         name="fold_windows",
         arity=1,
-        attrs=_SIZED,
+        attrs={**_GEOMETRY, **_SIZE},
         grad_name="Col2ImBackward0",
         doc="[..., kernel, O] to [..., H]: adds the windows up where they came from.",
         spec=_fold_spec,
@@ -298,8 +340,8 @@ def _reduced_spec(specs: Specs, **attrs: AttrValue) -> TensorSpec:
     (x,) = specs
     geometry = windows_of(attrs)
     geometry.check(x.ndim)
-    lead, sizes = _split(x.shape, geometry.rank)
-    return TensorSpec(lead + geometry.outputs(sizes), x.dtype)
+    lead, sizes, rear = geometry.split(x.shape)
+    return TensorSpec(lead + geometry.outputs(sizes) + rear, x.dtype)
 
 
 def _reducer(ufunc: np.ufunc) -> Callable[[Site], Callable[..., None]]:
@@ -308,12 +350,12 @@ def _reducer(ufunc: np.ufunc) -> Callable[[Site], Callable[..., None]]:
     def kernel(site: Site) -> Callable[..., None]:
         geometry = windows_of(site.attrs)
         rank = geometry.rank
-        lead, sizes = _split(site.ins[0].shape, rank)
-        outputs = _split(site.out.shape, rank)[1]
+        lead, sizes, rear = geometry.split(site.ins[0].shape)
+        outputs = geometry.split(site.out.shape)[1]
         steps: list[tuple[Iterable[Slot], np.ndarray | None]] = []
         for dim in range(rank):
             after = (slice(None),) * (rank - 1 - dim)
-            between = lead + outputs[: dim + 1] + sizes[dim + 1 :]
+            between = lead + outputs[: dim + 1] + sizes[dim + 1 :] + rear
             buffer = np.empty(between, site.out.dtype) if dim < rank - 1 else None
             steps.append((geometry.along(dim, outputs[dim], after), buffer))
 
@@ -337,9 +379,7 @@ def _reducer(ufunc: np.ufunc) -> Callable[[Site], Callable[..., None]]:
 
 def _reduced_axes(specs: Specs, out: TensorSpec, **attrs: AttrValue) -> list[Factor]:
     geometry = windows_of(attrs)
-    lead, sizes = _split(specs[0].shape, geometry.rank)
-    tiled = geometry.tiled(sizes, out.shape[len(lead) :])
-    return [Factor((d,), d) for d in (*range(len(lead)), *(len(lead) + d for d in tiled))]
+    return _axes(geometry, specs[0].shape, geometry.split(out.shape)[1], 1)
 
 
 def _reduced_cost(specs: Specs, out: TensorSpec, attrs: Any) -> float:
@@ -347,20 +387,21 @@ def _reduced_cost(specs: Specs, out: TensorSpec, attrs: Any) -> float:
 
 
 def _sum_vjp(g: V, y: V, x: V, **attrs: Ints) -> Sequence[V | None]:
-    return (window_fill(g, size=_split(x.shape, len(attrs["kernel"]))[1], **attrs),)
+    return (window_fill(g, size=windows_of(attrs).split(x.shape)[1], **attrs),)
 
 
 window_sum = declare(
     Primitive(
         name="window_sum",
         arity=1,
-        attrs=_GEOMETRY,
+        attrs={**_GEOMETRY, **_LAST},
         grad_name="AvgPool2DBackward0",
         doc="[..., H] to [..., O]: the sum of each window.",
         spec=_reduced_spec,
         kernel=in_float32(_reducer(np.add)),
         vjp=_sum_vjp,
         axes=_reduced_axes,
+        turned=_turned,
         cost=_reduced_cost,
     )
 )
@@ -368,13 +409,13 @@ window_sum = declare(
 
 def _fill_spec(specs: Specs, **attrs: AttrValue) -> TensorSpec:
     (g,) = specs
-    lead, outputs = _split(g.shape, len(attrs["kernel"]))  # type: ignore[arg-type]
-    return _sized(lead, outputs, g.dtype, attrs)
+    lead, outputs, rear = windows_of(attrs).split(g.shape)
+    return _sized(lead, outputs, rear, g.dtype, attrs)
 
 
 @in_float32
 def _fill_kernel(site: Site) -> Callable[..., None]:
-    add = _adder(site, _split(site.ins[0].shape, len(site.attrs["kernel"]))[1])  # type: ignore[arg-type]
+    add = _adder(site, windows_of(site.attrs).split(site.ins[0].shape)[1])
 
     def run(g: np.ndarray, out: np.ndarray) -> None:
         add(lambda place: g, out)
@@ -384,9 +425,7 @@ def _fill_kernel(site: Site) -> Callable[..., None]:
 
 def _fill_axes(specs: Specs, out: TensorSpec, **attrs: AttrValue) -> list[Factor]:
     geometry = windows_of(attrs)
-    lead, sizes = _split(out.shape, geometry.rank)
-    tiled = geometry.tiled(sizes, specs[0].shape[len(lead) :])
-    return [Factor((d,), d) for d in (*range(len(lead)), *(len(lead) + d for d in tiled))]
+    return _axes(geometry, out.shape, geometry.split(specs[0].shape)[1], 1)
 
 
 def _fill_vjp(g: V, y: V, x: V, *, size: Ints, **attrs: Ints) -> Sequence[V | None]:
@@ -397,13 +436,14 @@ window_fill = declare(
     Primitive(
         name="window_fill",
         arity=1,
-        attrs=_SIZED,
+        attrs={**_GEOMETRY, **_SIZE, **_LAST},
         grad_name="AvgPool2DBackwardBackward0",
         doc="[..., O] to [..., H]: adds each value to every element of its window.",
         spec=_fill_spec,
         kernel=_fill_kernel,
         vjp=_fill_vjp,
         axes=_fill_axes,
+        turned=_turned,
         cost=lambda specs, out, attrs: float(specs[0].size * math.prod(attrs["kernel"]) + out.size),  # type: ignore[arg-type]
     )
 )
@@ -432,13 +472,14 @@ window_max = declare(
     Primitive(
         name="window_max",
         arity=1,
-        attrs=_GEOMETRY,
+        attrs={**_GEOMETRY, **_LAST},
         grad_name="MaxPool2DWithIndicesBackward0",
         doc="[..., H] to [..., O]: the maximum of each window; NaN wins.",
         spec=_max_spec,
         kernel=_reducer(np.maximum),
         vjp=_max_vjp,
         axes=_reduced_axes,
+        turned=_turned,
         cost=_reduced_cost,
     )
 )
@@ -448,7 +489,7 @@ def _first_hits(site: Site) -> Callable[..., Any]:
     """Iterates over the places of the windows: their slot, and where the first maximum is at that place."""
     geometry = windows_of(site.attrs)
     y_spec = site.ins[2]
-    slots = geometry.slots(_split(y_spec.shape, geometry.rank)[1])
+    slots = geometry.slots(geometry.split(y_spec.shape)[1])
     hit, free_yet, is_nan = (np.empty(y_spec.shape, np.bool_) for _ in range(3))
 
     def hits(x: np.ndarray, y: np.ndarray) -> Any:
@@ -469,22 +510,38 @@ def _first_hits(site: Site) -> Callable[..., Any]:
 
 def _spread_kernel(site: Site) -> Callable[..., None]:
     geometry = windows_of(site.attrs)
-    hits = _first_hits(site)
+    g_spec, x_spec, y_spec = site.ins
+    slots = geometry.slots(geometry.split(y_spec.shape)[1])
     bits = _BITS[site.out.dtype.itemsize]
-    ones = np.empty(site.ins[0].shape, np.int8)
-    kept = np.empty(site.ins[0].shape, site.out.dtype)
-    apart = all(geometry.apart(d) for d in range(geometry.rank))
+    hit, nan = np.empty(y_spec.shape, np.bool_), np.empty(y_spec.shape, np.bool_)
+    ones, rest, kept = np.empty(y_spec.shape, np.int8), np.empty(y_spec.shape, bits), np.empty(y_spec.shape, bits)
+    apart = geometry.all_apart
+    covered = apart and geometry.covers(geometry.split(x_spec.shape)[1], geometry.split(y_spec.shape)[1])
 
     def run(g: np.ndarray, x: np.ndarray, y: np.ndarray, out: np.ndarray) -> None:
-        out[...] = 0
-        source, target = g.view(bits), out.view(bits)
-        for slot, hit in hits(x, y):
+        if not covered:
+            out[...] = 0
+        any_nan = np.not_equal(y, y, out=nan).any()
+        # What has found no maximum yet; the last place takes what is left.
+        np.copyto(rest, g.view(bits))
+        places = iter(slots)
+        _, slot = next(places)
+        for _, following in places:
+            part = x[slot]
+            np.equal(part, y, out=hit)
+            if any_nan:
+                np.logical_or(hit, part != part, out=hit)
             np.negative(hit.view(np.int8), out=ones)
-            if apart:
-                np.bitwise_and(source, ones, out=target[slot])
-            else:
-                np.bitwise_and(source, ones, out=kept.view(bits))
-                np.add(out[slot], kept, out=out[slot])
+            found = out[slot].view(bits) if apart else kept
+            np.bitwise_and(rest, ones, out=found)
+            np.bitwise_xor(rest, found, out=rest)
+            if not apart:
+                np.add(out[slot], kept.view(out.dtype), out=out[slot])
+            slot = following
+        if apart:
+            np.copyto(out[slot], rest.view(out.dtype))
+        else:
+            np.add(out[slot], rest.view(out.dtype), out=out[slot])
 
     return run
 
@@ -518,9 +575,7 @@ def _pick_spec(specs: Specs, **attrs: AttrValue) -> TensorSpec:
 
 def _triple_axes(specs: Specs, out: TensorSpec, **attrs: AttrValue) -> list[Factor]:
     geometry = windows_of(attrs)
-    lead, sizes = _split(specs[1].shape, geometry.rank)
-    tiled = geometry.tiled(sizes, specs[2].shape[len(lead) :])
-    return [Factor((d, d, d), d) for d in (*range(len(lead)), *(len(lead) + d for d in tiled))]
+    return _axes(geometry, specs[1].shape, geometry.split(specs[2].shape)[1], 3)
 
 
 def _triple_cost(specs: Specs, out: TensorSpec, attrs: Any) -> float:
@@ -539,13 +594,14 @@ window_max_spread = declare(
     Primitive(
         name="window_max_spread",
         arity=3,
-        attrs=_GEOMETRY,
+        attrs={**_GEOMETRY, **_LAST},
         grad_name="MaxPool2DWithIndicesBackwardBackward0",
         doc="(g, x, y = window_max(x)): adds each g at the first maximum of its window.",
         spec=_spread_spec,
         kernel=_spread_kernel,
         vjp=_spread_vjp,
         axes=_triple_axes,
+        turned=_turned,
         cost=_triple_cost,
     )
 )
@@ -553,13 +609,14 @@ window_max_pick = declare(
     Primitive(
         name="window_max_pick",
         arity=3,
-        attrs=_GEOMETRY,
+        attrs={**_GEOMETRY, **_LAST},
         grad_name="GatherBackward0",
         doc="(h, x, y = window_max(x)): the h at the first maximum of each window.",
         spec=_pick_spec,
         kernel=_pick_kernel,
         vjp=_pick_vjp,
         axes=_triple_axes,
+        turned=_turned,
         cost=_triple_cost,
     )
 )

@@ -10,7 +10,7 @@ from gradmesh_engine.errors import ShapeError
 from gradmesh_engine.graph import Graph, TensorSpec
 from gradmesh_engine.ops import Factor, primitive_of
 from gradmesh_engine.plan.axes import Axis, candidate_axes, factors_of
-from gradmesh_engine.plan.blocks import BLOCK_BYTES, choose_split, is_one_block, live_bytes
+from gradmesh_engine.plan.blocks import BLOCK_BYTES, FEW_BLOCKS, choose_split, is_one_block, live_bytes
 from gradmesh_engine.plan.layout import Scope, is_flat, may_turn, turn
 from gradmesh_engine.plan.packing import pack
 from gradmesh_engine.plan.stages import Cut, cut
@@ -30,9 +30,6 @@ CACHE_COST: Final = 0.05
 
 CACHE_LINE: Final = 64
 """Bytes that come from memory together."""
-
-FEW_BLOCKS: Final = 4
-"""Fewer blocks than this leave workers idle: such a split must be worth it."""
 
 
 def plan(graph: Graph) -> Plan:

@@ -26,6 +26,12 @@ LEAST_BLOCKS: Final = 8
 LEAST_WORK: Final = 4e6
 """Adds' worth of time a block is worth cutting off for, about half a millisecond."""
 
+LEAST_CALL: Final = 2.2e5
+"""The same, about 25 µs, for each call of a block: threads wait for each other between shorter ones. But for:"""
+
+FEW_BLOCKS: Final = 4
+"""Fewer blocks than this leave workers idle: such a split must be worth it."""
+
 PARTIAL_WORK: Final = 24.0
 """The same, per element of the partials that every block adds to and every group makes: eight times what that takes."""
 
@@ -112,6 +118,8 @@ def choose_split(graph: Graph, cut: Cut, length: int, work: float) -> tuple[Spli
         partial_size = max(partial_size, sum(graph.specs[v].size for v in partials))
     rows = max(1.0, BLOCK_BYTES / per_row)
     shares = min(LEAST_BLOCKS, int(work / max(LEAST_WORK, PARTIAL_WORK * partial_size)))
+    calls = sum(len(stage.body) for stage in cut.stages)
+    shares = min(shares, max(FEW_BLOCKS, int(work / (LEAST_CALL * max(calls, 1)))))
     if shares > 1:
         rows = min(rows, length / shares)
     block = even_rows(length, rows)

@@ -36,6 +36,18 @@ REDUCE_COSTS: Final[Mapping[str, tuple[float, float]]] = {
 }
 """Adds' worth of time that short runs cost a reduction: per run, and the most per element."""
 
+PLAIN_COSTS: Final[Mapping[str, float]] = {
+    "conv": 4.0,
+    "conv_input": 4.0,
+    "conv_weight": 8.0,
+    "window_max": 16.0,
+    "window_max_pick": 40.0,
+    "window_max_spread": 10.0,
+    "window_sum": 16.0,
+}
+"""Adds' worth of time per element, of the result or a contraction's operand, that C order costs other ops: they
+turn images themselves, or take every other element of a row."""
+
 TURN_COST: Final = 6.0
 """Adds' worth of time per element that turning a block takes."""
 
@@ -134,7 +146,9 @@ class _Sets:
         if op.turned is None:
             return "plain"
         if op.independent is None:
-            return "same"
+            orders = [_order(len(shapes[i]), dims[i]) for i in node.inputs]
+            known = op.turned(dict(node.attrs), orders, _order(len(shapes[value]), dims[value])) is not None
+            return "same" if known else "plain"
         alone = op.independent(
             tuple(self.graph.specs[i] for i in node.inputs), [dims[i] for i in node.inputs], dict(node.attrs)
         )
@@ -164,7 +178,7 @@ class _Sets:
             if made_plain or value in plain:
                 gain[self._find(value)] -= TURN_COST * spec.size
         for index, node in enumerate(graph.nodes):
-            met = node.inputs[0] if node.op in REDUCE_COSTS else first + index
+            met = self._met(index)
             if self.ways[index] != "same" or not self.bound[met] or primitive_of(node.op).view is not None:
                 continue
             size = graph.specs[met].size * self.scope.runs[index]
@@ -174,9 +188,17 @@ class _Sets:
         chosen = {root for root, total in concerned.items() if total and gain[root] > LEAST_GAIN * total}
         return {v for v in range(len(self.shapes)) if self.bound[v] and self._find(v) in chosen}
 
+    def _met(self, index: int) -> int:
+        """The value whose elements a node goes through: an operand where it reduces along the axis."""
+        value, node = self.first + index, self.graph.nodes[index]
+        reduces = node.op in REDUCE_COSTS or (node.op in PLAIN_COSTS and self.scope.dims[value] is None)
+        return node.inputs[0] if reduces else value
+
     def _extra(self, index: int, met: int, *, turned: bool) -> float:
         """Adds' worth of time per element that a node takes because its runs are short."""
         node = self.graph.nodes[index]
+        if node.op in PLAIN_COSTS:
+            return START_COST / self.scope.rows if turned else PLAIN_COSTS[node.op]
         patterns = self._patterns(node, met)
         if not patterns:
             return 0.0
@@ -304,6 +326,7 @@ class _Turner:
             given = [(self.way(i, True), self.order(i, True)) for i in node.inputs]
         turned = value in self.turned or (not any_way and self.scope.dims[value] is not None)
         attrs = op.turned(dict(node.attrs), [order for _, order in given], self.order(value, turned))
+        assert attrs is not None, (node, given)
         spec = op.infer(tuple(v.spec for v, _ in given), attrs)[0]
         made = self.builder.append(node.op, tuple(v.id for v, _ in given), attrs_of(attrs), spec)
         assert made.shape == self.shape(value, turned), (node, made.shape)
