@@ -15,7 +15,7 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[_name] = str(_CORES)
 os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:_CORES])
 
-if sys.argv[1] == "gradmesh":
+if sys.argv[1] in ("gradmesh", "compiled"):
     import gradmesh  # noqa: F401  (before NumPy: it asks OpenBLAS for the right kernels)
 
 import gc
@@ -44,8 +44,10 @@ def _step(library: str, name: str, inputs: Inputs) -> Step | None:
         return arrays.jax_step(name, kind, inputs) if library == "jax" else arrays.autograd_step(name, kind, inputs)
     import tensors
 
-    if library == "gradmesh":
-        return tensors.step_of(importlib.import_module("gradmesh"), name, kind, inputs)
+    if library in ("gradmesh", "compiled"):
+        gradmesh = importlib.import_module("gradmesh")
+        make = tensors.whole_step_of if library == "compiled" else tensors.step_of
+        return make(gradmesh, name, kind, inputs)
     torch = importlib.import_module("torch")
     torch.set_num_threads(_CORES)
     if library == "torch":
@@ -91,6 +93,9 @@ class Contestant:
         seconds = time.perf_counter() - begin
         summary = _summary(result)
         del result
+        if self.library == "compiled":
+            for _ in range(2):
+                self.step()  # Recorded once more, and compared: from then on replayed.
         gc.collect()
         Path("/proc/self/clear_refs").write_text("5")
         _, gradients = self.step()

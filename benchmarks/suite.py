@@ -23,12 +23,16 @@ HERE = Path(__file__).resolve().parent
 
 LIBRARIES: Final[Mapping[str, tuple[str, str]]] = {
     "gradmesh": ("gradmesh", "gradmesh"),
+    "compiled": ("gradmesh, compiled", "gradmesh"),
     "torch": ("PyTorch", "torch"),
     "compile": ("torch.compile", "torch"),
     "jax": ("JAX jit", "jax"),
     "autograd": ("autograd", "autograd"),
 }
 """Contestants: how the table calls them, and the module that has to be installed."""
+
+OURS: Final = ("gradmesh", "compiled")
+"""Those that are no peers: recorded at each step, and with `gm.compile`."""
 
 
 @dataclass(frozen=True)
@@ -183,15 +187,18 @@ def run_suite(
         with ExitStack() as stack:
             processes = {name: stack.enter_context(contestant(name, count)) for name in libraries}
             print(f"\n{count} core{'s' if count > 1 else ''}: median ms of forward and backward; first call; peak MB")
+            ours = [name for name in OURS if name in libraries]
             print(f"{'':22}" + "".join(f"{LIBRARIES[name][0]:>24}" for name in libraries) + f"{'best peer /':>14}")
             for workload in workloads:
                 for size in sizes:
                     lines = measure(processes, workload, size, count, rounds, budget_s)
                     results += lines
                     print(_row(workload, size, libraries, lines), flush=True)
-        ratios = [ratio for ratio in by_workload(results, count).values() if ratio is not None]
-        if ratios:
-            print(f"geometric mean of best peer / gradmesh over {len(ratios)}: {statistics.geometric_mean(ratios):.2f}")
+        for name in ours:
+            ratios = [ratio for ratio in by_workload(results, count, name).values() if ratio is not None]
+            if ratios:
+                what = f"geometric mean of best peer / {LIBRARIES[name][0]} over {len(ratios)}"
+                print(f"{what}: {statistics.geometric_mean(ratios):.2f}")
     return results
 
 
@@ -215,20 +222,20 @@ def _row(workload: str, size: str, libraries: Sequence[str], lines: Sequence[Mea
     )  # fmt: skip
 
 
-def ratio_of(lines: Sequence[Measured]) -> float | None:
-    """The best peer's time by gradmesh's, None without either."""
-    ours = [line.median_s for line in lines if line.library == "gradmesh" and line.seconds]
-    peers = [line.median_s for line in lines if line.library != "gradmesh" and line.seconds]
+def ratio_of(lines: Sequence[Measured], name: str = "gradmesh") -> float | None:
+    """The best peer's time by that of one of ours, None without either."""
+    ours = [line.median_s for line in lines if line.library == name and line.seconds]
+    peers = [line.median_s for line in lines if line.library not in OURS and line.seconds]
     return min(peers) / ours[0] if ours and peers else None
 
 
-def by_workload(results: Sequence[Measured], cores: int) -> dict[tuple[str, str], float | None]:
+def by_workload(results: Sequence[Measured], cores: int, name: str) -> dict[tuple[str, str], float | None]:
     """That ratio of every workload and size."""
     groups: dict[tuple[str, str], list[Measured]] = {}
     for line in results:
         if line.cores == cores:
             groups.setdefault((line.workload, line.size), []).append(line)
-    return {key: ratio_of(lines) for key, lines in groups.items()}
+    return {key: ratio_of(lines, name) for key, lines in groups.items()}
 
 
 FIRST_S: Final = 0.1

@@ -181,7 +181,25 @@ def samples(lib: Any, loss: Loss, inputs: Inputs) -> Step:
     return step
 
 
-def vectorised(lib: Any, loss: Loss, inputs: Inputs) -> Step:
+def whole_product(lib: Any, loss: Loss, inputs: Inputs, wrap: Callable[[Any], Any]) -> Step:
+    """The Hessian times a vector, as one function of parameters, data and directions, which `wrap` compiles."""
+    parameters, data, vector = tensors_of(lib, inputs)
+    held = [p.detach() for p in parameters]
+
+    def along(weights: Tensors, data: Tensors, vector: Tensors) -> tuple[Any, Any]:
+        first, value = lib.func.grad_and_value(lambda weights: loss(lib, weights, data))(weights)
+        return sum((g * v).sum() for g, v in zip(first, vector, strict=True)), value
+
+    second = wrap(lib.func.grad(along, has_aux=True))
+
+    def step() -> tuple[float, list[np.ndarray]]:
+        gradients, value = second(held, data, vector)
+        return value.item(), [g.numpy() for g in gradients]
+
+    return step
+
+
+def vectorised(lib: Any, loss: Loss, inputs: Inputs, wrap: Callable[[Any], Any] = lambda whole: whole) -> Step:
     """One gradient per row, by vmap of grad."""
     parameters, (x, y), _ = tensors_of(lib, inputs)
     held = [p.detach() for p in parameters]
@@ -192,9 +210,15 @@ def vectorised(lib: Any, loss: Loss, inputs: Inputs) -> Step:
 
     mapped = lib.func.vmap(lib.func.grad(one, has_aux=True), in_dims=(None, 0, 0))
 
+    def whole(weights: Tensors, rows: Any, targets: Any) -> tuple[Any, Any]:
+        gradients, values = mapped(weights, rows, targets)
+        return gradients, values.mean()
+
+    both = wrap(whole)
+
     def step() -> tuple[float, list[np.ndarray]]:
-        gradients, values = mapped(held, x, y)
-        return values.mean().item(), [g.numpy() for g in gradients]
+        gradients, value = both(held, x, y)
+        return value.item(), [g.numpy() for g in gradients]
 
     return step
 
@@ -207,6 +231,15 @@ def step_of(lib: Any, name: str, kind: str, inputs: Inputs, wrap: Callable[[Any]
         make = vectorised if hasattr(lib, "func") else samples
         return make(lib, wrap(LOSSES[name]), inputs)
     return gradient(lib, wrap(LOSSES[name]), inputs, kind == "read first")
+
+
+def whole_step_of(lib: Any, name: str, kind: str, inputs: Inputs) -> Step:
+    """The step of a workload with `lib.compile` around all that is one function, as a peer's compiler has it."""
+    if kind == "product":
+        return whole_product(lib, LOSSES[name], inputs, lib.compile)
+    if kind == "samples":
+        return vectorised(lib, LOSSES[name], inputs, lib.compile)
+    return step_of(lib, name, kind, inputs, lib.compile)
 
 
 def tutorial(lib: Any) -> Step:

@@ -20,12 +20,12 @@ def test_every_workload_runs_and_agrees_with_its_peer(tmp_path: Path) -> None:
     found = tmp_path / "bench.json"
     command = [sys.executable, str(ROOT / "benchmarks" / "bench.py"), "--size", "small", "--cores", "1"]
     command += ["--rounds", "1", "--seconds", "0.001", "--json", str(found), *names(tmp_path)]
-    for library in ["gradmesh", *peers]:
+    for library in ["gradmesh", "compiled", *peers]:
         command += ["--with", library]
     done = subprocess.run(command, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
     measured = json.loads(found.read_text())["workloads"]
-    assert {one["library"] for one in measured} == {"gradmesh", *peers}
+    assert {one["library"] for one in measured} == {"gradmesh", "compiled", *peers}
     assert all(one["seconds"] and not one["error"] for one in measured), measured
 
 
