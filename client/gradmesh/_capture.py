@@ -62,7 +62,9 @@ class Given:
         kind = one.__class__
         if isinstance(one, Tensor):
             value = one.value
-            self.parts += (kind, id(value.spec), value.requires_grad)
+            self.parts += (kind, id(value.spec), value.requires_grad, value.meta.__class__ is Leaf)
+            if one._store is not None and one._store.steps:
+                self.parts.append(one.stride())
             self.tensors.append(one)
             self.values.append(value)
         elif kind in ATOMS:
@@ -142,14 +144,14 @@ class Watch:
     """Watches a function that runs as it is, and notes what keeps it from being replayed. Final.
 
     Attributes:
-        codes: the user's code that ran, each with its globals.
+        codes: the user's code that ran, each with its globals, and what it called of Python's library, with None.
         keys: keys of random ops, each with the generator it came from.
         reason: why it cannot be replayed, "" when it can.
         start: values recorded by the function are of this epoch.
     """
 
     def __init__(self, strict: bool) -> None:
-        self.codes: dict[types.CodeType, dict[str, Any]] = {}
+        self.codes: dict[types.CodeType, dict[str, Any] | None] = {}
         self.keys: list[tuple[Value, Generator | None]] = []
         self.reason = ""
         self.start = 0
@@ -185,11 +187,14 @@ class Watch:
 
     def _profile(self, frame: types.FrameType, event: str, argument: Any) -> None:
         if event == "call":
-            code = frame.f_code
-            if code not in self.codes and is_users(code.co_filename):
-                # Code made of text, as of a dataclass, is told by where it was made.
-                if str(frame.f_globals.get("__name__")).partition(".")[0] not in ("gradmesh", "gradmesh_engine"):
-                    self.codes[code] = frame.f_globals
+            code, back = frame.f_code, frame.f_back
+            if code in self.codes or is_inside(code.co_filename):
+                return
+            # Code made of text, as of a dataclass, is told by where it was made.
+            if is_users(code.co_filename) and not _is_ours(frame):
+                self.codes[code] = frame.f_globals
+            elif back is not None and back.f_code in self.codes:
+                self.codes[code] = None
         elif event == "c_call" and not self.reason:
             module = getattr(argument, "__module__", None)
             owner = getattr(argument, "__self__", None)
@@ -197,6 +202,10 @@ class Watch:
                 frame.f_code.co_filename
             ):
                 self.fail(f"calls {argument.__name__}()")
+
+
+def _is_ours(frame: types.FrameType) -> bool:
+    return str(frame.f_globals.get("__name__")).partition(".")[0] in ("gradmesh", "gradmesh_engine")
 
 
 def refusal(what: str, line: str) -> InvalidRequestError:
@@ -330,6 +339,8 @@ class Replay:
         for reason in (watch.reason, guards.unseen, returned.refused):
             if reason:
                 raise Refused(reason)
+        if any([t.__dict__ for t in given.tensors]):
+            raise Refused("is given a tensor with attributes of its own")
         if any([tensor.value is not before[one] for one, tensor in tensors.items()]):
             raise Refused("writes to a tensor it did not make")
         self._put = returned.put

@@ -62,7 +62,7 @@ class Compiled:
         self._function = function
         self._fullgraph = fullgraph
         self._signatures: dict[Any, _Signature] = {}
-        self._codes: dict[types.CodeType, dict[str, Any]] = {}
+        self._codes: dict[types.CodeType, dict[str, Any] | None] = {}
         self._count = 0
         self.reasons: list[str] = []
 
@@ -88,7 +88,8 @@ class Compiled:
                 values = replay.inputs(given)
                 if values is not None:
                     if index:
-                        signature.replays.insert(0, signature.replays.pop(index))
+                        # Threads may be looking through the list meanwhile.
+                        signature.replays = [replay, *[one for one in signature.replays if one is not replay]]
                     return replay.run(given, values)
         if signature.over or sys.getprofile() is not None or signature.is_refused():
             return self._function(*args, **kwargs)
@@ -130,7 +131,7 @@ class Compiled:
             signature.refused = [*signature.refused[1 - REPLAYS_LIMIT :], guards]
             return result
         if replay.print in signature.prints:
-            signature.replays.insert(0, replay)
+            signature.replays = [replay, *signature.replays]
             self._count += 1
         else:
             signature.prints.append(replay.print)

@@ -228,12 +228,27 @@ class Exploration:
     def strip(self, roots: Sequence[Value], remains: Remains) -> None:
         """Let go of the tensors behind known roots, of which another pass would be refused anyway."""
         for root, number in zip(roots, remains.numbers, strict=True):
+            if root.node is not None and isinstance(root.node.app, Captured):
+                self._strip_captured(root, root.node)
             if root.data is None or root.meta is not None or root.node is not None or number < 0:
                 continue
             if any(map(_saves, self.nodes)):
                 node = remains.graph.producers[len(remains.leaves) + number]
                 root.meta = Bone(Skeleton(remains.graph, remains.leaves), node)
                 root.inputs = ()
+
+    def _strip_captured(self, root: Value, node: Bundle) -> None:
+        alone = all([ref() is root or ref() is None for ref in node.results])
+        if root.data is not None and alone and self._read(node)[0]:
+            node.inputs = tuple([_edge_alone(value) for value in node.inputs])
+
+
+def _edge_alone(value: Value) -> Value:
+    """A value without content whose gradient goes where that of another does."""
+    if not value.requires_grad:
+        return Value(value.spec)
+    meta = value.meta if isinstance(value.meta, Leaf | Edge) else Edge(value.node or value, value.index)
+    return Value(value.spec, requires_grad=True, meta=meta)
 
 
 def _maker(value: Value) -> Made:

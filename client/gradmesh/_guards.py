@@ -6,6 +6,7 @@ import dis
 import enum
 import functools
 import os
+import sys
 import sysconfig
 import types
 import weakref
@@ -20,6 +21,7 @@ from typing import Any, Final
 import numpy as np
 
 from gradmesh import _dtype
+from gradmesh._leaf import Leaf
 from gradmesh._random import Generator
 from gradmesh._tensor import Tensor
 from gradmesh._value import ENGINE, INSIDE
@@ -44,7 +46,10 @@ _NUMPY: Final = os.path.dirname(np.__file__) + os.sep
 _HEAP: Final = 1 << 9  # Py_TPFLAGS_HEAPTYPE: a class made in Python
 _MISSING: Final = object()
 _LIMIT: Final = 1 << 14
-_REFLECTION: Final = frozenset("getattr hasattr setattr delattr vars dir globals locals eval exec __dict__".split())
+_REFLECTION: Final = frozenset(
+    "getattr hasattr setattr delattr vars dir eval exec attrgetter methodcaller __dict__ __getattribute__".split()
+)
+_NAMESPACES: Final = frozenset({"globals", "locals", "_getframe", "currentframe"})
 _OBJECTS: Final = frozenset({"LOAD_ATTR", "LOAD_METHOD", "STORE_ATTR", "DELETE_ATTR", "IMPORT_FROM"})
 _GLOBALS: Final = frozenset({"LOAD_GLOBAL", "LOAD_NAME", "STORE_GLOBAL", "DELETE_GLOBAL", "STORE_NAME"})
 
@@ -63,9 +68,9 @@ def is_users(filename: str) -> bool:
 
 
 @lru_cache(maxsize=4096)
-def names_of(code: CodeType) -> tuple[frozenset[str], frozenset[str]]:
-    """The globals and the attributes that code may read or write, by name, with what is nested in it."""
-    found: tuple[set[str], set[str]] = set(), set()
+def names_of(code: CodeType) -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
+    """The globals and attributes that code may read or write, and the modules it imports, with what is nested in it."""
+    found: tuple[set[str], set[str], set[str]] = set(), set(), set()
     stack = [code]
     while stack:
         one = stack.pop()
@@ -74,8 +79,10 @@ def names_of(code: CodeType) -> tuple[frozenset[str], frozenset[str]]:
                 found[0].add(instruction.argval)
             elif instruction.opname in _OBJECTS:
                 found[1].add(instruction.argval)
+            elif instruction.opname == "IMPORT_NAME":
+                found[2].add(instruction.argval)
         stack += [constant for constant in one.co_consts if isinstance(constant, CodeType)]
-    return frozenset(found[0]), frozenset(found[1])
+    return frozenset(found[0]), frozenset(found[1]), frozenset(found[2])
 
 
 def _same(now: Any, then: Any) -> bool:
@@ -94,9 +101,19 @@ def _same(now: Any, then: Any) -> bool:
     return kind in ATOMS and bool(now == then)
 
 
+class _Plain:
+    """Holds nothing but what `__dict__` shows."""
+
+
 def _is_python(kind: type) -> bool:
     """Whether objects of a class hold nothing but what `__dict__` shows."""
-    return all(base is object or (base.__flags__ & _HEAP and "__slots__" not in vars(base)) for base in kind.__mro__)
+    python = all([base is object or base.__flags__ & _HEAP for base in kind.__mro__])
+    return python and kind.__dictoffset__ != 0 and kind.__basicsize__ <= _Plain.__basicsize__
+
+
+def _is_librarys(kind: type) -> bool:
+    """Whether a class is of this project or of Python: its code is not among the user's."""
+    return kind.__module__.partition(".")[0] in _LIBRARIES
 
 
 class Guards:
@@ -104,20 +121,22 @@ class Guards:
 
     Args:
         roots: the function, and arguments that are no tensors.
-        codes: all code that ran, each with its globals.
+        codes: all code of the user that ran, each with its globals, and what it called of Python's library, with None.
 
     Attributes:
         tensors: the tensors it may read.
         unseen: what it may read whose changes cannot be seen, "" when there is nothing.
     """
 
-    def __init__(self, roots: Iterable[Any], codes: Mapping[CodeType, dict[str, Any]]) -> None:
+    def __init__(self, roots: Iterable[Any], codes: Mapping[CodeType, dict[str, Any] | None]) -> None:
         self.tensors: list[Tensor] = []
         self.unseen = ""
         self._codes = codes
         self._attributes = frozenset[str]().union(*[names_of(code)[1] for code in codes])
-        globals_used = frozenset[str]().union(*[names_of(code)[0] for code in codes])
-        self._every = bool(_REFLECTION & (self._attributes | globals_used))
+        used = self._attributes.union(*[names_of(code)[0] for code in codes])
+        self._every = not _REFLECTION.isdisjoint(used)
+        if not _NAMESPACES.isdisjoint(used):
+            self.unseen = "may read any variable"
         self._fulls: list[dict[Any, Any]] = []
         self._lists: list[list[Any]] = []
         self._sets: list[tuple[Any, frozenset[Any]]] = []
@@ -128,11 +147,13 @@ class Guards:
         self._closures: set[CodeType] = set()
         self._stack = list(roots)
         for code, names in codes.items():
-            self._named(names, names_of(code)[0])
+            if names is not None:
+                self._named(names, names_of(code)[0])
+                self._named(sys.modules, names_of(code)[2])
         self._walk()
         nested = {c for code in codes for c in _nested(code)} | {c for code in self._closures for c in _nested(code)}
         for code in codes:
-            if code.co_freevars and code not in self._closures and code not in nested:
+            if codes[code] is not None and code.co_freevars and code not in self._closures and code not in nested:
                 self.unseen = self.unseen or f"calls {code.co_name}(), whose closure cannot be found"
         self._lens = list(map(len, self._lists))
         self._keys = list(chain.from_iterable(self._fulls))
@@ -140,6 +161,7 @@ class Guards:
         self._list_values = list(chain.from_iterable(self._lists))
         self._cell_values = list(map(_contents, self._cells))
         self._named_values = list(map(_got, self._maps, self._names))
+        self._kinds = list(chain.from_iterable(map(_kind, self.tensors)))
 
     # --- finding ------------------------------------------------------------------------------------
 
@@ -171,7 +193,7 @@ class Guards:
             self.unseen = self.unseen or "may read a parameter whose shape is not known yet"
         elif isinstance(one, Tensor):
             self.tensors.append(one)
-            self._attributes_of(one.__dict__)
+            self._full(one.__dict__)
         elif isinstance(one, _FIXED):
             pass
         elif isinstance(one, type):
@@ -185,7 +207,7 @@ class Guards:
             VISITS[dict if isinstance(one, dict) else list](self, one)
             self._attributes_of(getattr(one, "__dict__", {}), kind)
         elif _is_python(kind):
-            if kind.__module__.partition(".")[0] == "gradmesh":
+            if _is_librarys(kind):
                 self._full(one.__dict__)
             else:
                 self._attributes_of(one.__dict__, kind)
@@ -199,7 +221,7 @@ class Guards:
 
     def _attributes_of(self, names: dict[str, Any], kind: type = object) -> None:
         """Of an object whatever may be read by name; also what its class has and it may come to have."""
-        if self._every and names:
+        if self._every:
             self._full(names)
         known = {name for base in kind.__mro__ if base is not object for name in vars(base)}
         if "__getattr__" in known:
@@ -232,17 +254,23 @@ class Guards:
             self._stack += [*(one.__defaults__ or ()), *(one.__kwdefaults__ or {}).values()]
 
     def _module(self, one: types.ModuleType) -> None:
-        filename = getattr(one, "__file__", None)
-        if filename is not None and is_users(filename) and not filename.startswith(_PACKAGES):
-            names = one.__dict__
-            self._named(names, [name for name in self._attributes if name in names])
+        names = one.__dict__
+        root = one.__name__.partition(".")[0]
+        if root == "os":
+            self._named(names, {"environ"} & self._attributes)
+        elif root not in _LIBRARIES and root != "numpy":
+            if self._every:
+                self._full(names)
+            else:
+                self._named(names, [name for name in self._attributes if name in names])
 
     def _class(self, one: type) -> None:
-        for base in one.__mro__:
-            if base.__flags__ & _HEAP and base.__module__.partition(".")[0] != "gradmesh":
-                names = vars(base)
-                ran = [name for name, held in names.items() if getattr(held, "__code__", None) in self._codes]
-                self._named(names, {*ran, *[name for name in names if name in self._attributes]})
+        bases = [vars(base) for base in one.__mro__ if base.__flags__ & _HEAP and not _is_librarys(base)]
+        found = {name for names in bases for name in names}
+        for names in bases:
+            ran = [name for name, held in names.items() if getattr(held, "__code__", None) in self._codes]
+            # Also where one may come to stand before that of another class.
+            self._named(names, {*ran, *(found if self._every else found & self._attributes)})
 
     # --- comparing ----------------------------------------------------------------------------------
 
@@ -256,6 +284,7 @@ class Guards:
             and self._agree("_list_values", chain.from_iterable(self._lists))
             and self._agree("_named_values", map(_got, self._maps, self._names))
             and self._agree("_cell_values", map(_contents, self._cells))
+            and self._agree("_kinds", chain.from_iterable(map(_kind, self.tensors)))
         )
 
     def _agree(self, which: str, found: Iterable[Any]) -> bool:
@@ -278,6 +307,8 @@ class Guards:
         """Whether an object is among what may be read."""
         return id(one) in self._held
 
+
+_LIBRARIES: Final = frozenset({"gradmesh", "gradmesh_engine", *sys.stdlib_module_names}) - {"__main__"}
 
 _BUILT: Final = (object, dict, list, OrderedDict, defaultdict)
 
@@ -308,6 +339,11 @@ VISITS: Final[dict[type, Callable[[Guards, Any], None]]] = {
 
 def _got(names: Mapping[str, Any], name: str) -> Any:
     return names.get(name, _MISSING)
+
+
+def _kind(tensor: Tensor) -> tuple[Any, ...]:
+    value = tensor._value if tensor._store is None else tensor._store.sync(tensor)
+    return value.spec, value.requires_grad, value.meta.__class__ is Leaf
 
 
 def _contents(cell: Any) -> Any:

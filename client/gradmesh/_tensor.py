@@ -167,6 +167,8 @@ class Tensor(TensorMethods):
     @property
     def grad_fn(self) -> _grad_fn.Node | None:
         """The recorded op that made this tensor; None for leaves."""
+        if STATE.capture is not None:
+            STATE.capture.fail("asks for a grad_fn")
         value = self.value
         if not value.requires_grad or value.meta.__class__ is Leaf:
             return None
@@ -181,6 +183,8 @@ class Tensor(TensorMethods):
     @property
     def grad(self) -> Tensor | None:
         """The gradient accumulated by `backward`, or None. Settable."""
+        if STATE.capture is not None:
+            STATE.capture.fail("asks for a gradient")
         meta = self._meta
         if meta is None:
             value = self.value
