@@ -21,7 +21,7 @@ _HEAD_BYTES: Final = 18  # Tag, length and digest of the graph, with which clien
 
 _SECONDS: Final = struct.Struct("<d")
 
-_Name: TypeAlias = "tuple[str, bytes, int]"
+_Name: TypeAlias = "tuple[bytes, int]"
 
 
 @dataclass(slots=True)
@@ -90,7 +90,9 @@ class Known:
 
 
 class Recall:
-    """The requests known by their bytes, each for one principal alone; the least recently used are dropped. Final.
+    """The requests of each principal known by their bytes. Final.
+
+    Where there are too many, whoever has most makes room: the one that was not asked for the longest is dropped.
 
     Args:
         most: number of requests kept.
@@ -98,23 +100,31 @@ class Recall:
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._known: OrderedDict[_Name, Known] = OrderedDict()
+        self._known: dict[str, OrderedDict[_Name, Known]] = {}
+        self._count = 0
 
     def __len__(self) -> int:
-        return len(self._known)
+        return self._count
 
     def find(self, owner: str, content: bytes) -> Known | None:
         """What is known of a message of `owner`."""
-        name = (owner, content[:_HEAD_BYTES], len(content))
-        known = self._known.get(name)
+        own = self._known.get(owner)
+        if own is None:
+            return None
+        name = content[:_HEAD_BYTES], len(content)
+        known = own.get(name)
         if known is None or not known.request.matches(content):
             return None
-        self._known.move_to_end(name)
+        own.move_to_end(name)
         return known
 
     def forget(self, owner: str, content: bytes) -> None:
         """Drop what is known of a message."""
-        self._known.pop((owner, content[:_HEAD_BYTES], len(content)), None)
+        own = self._known.get(owner)
+        if own is not None and own.pop((content[:_HEAD_BYTES], len(content)), None) is not None:
+            self._count -= 1
+            if not own:
+                del self._known[owner]
 
     def learn(
         self,
@@ -145,6 +155,13 @@ class Recall:
             return
         specs = tuple([TensorSpec(array.shape, array.dtype) for array in arrays])
         told = (stats.cache, stats.where, stats.stages, stats.workers)
-        self._known[owner, content[:_HEAD_BYTES], len(content)] = Known(request, specs, key, program, reply, told)
-        while len(self._known) > self._most:
-            self._known.popitem(last=False)
+        own = self._known.setdefault(owner, OrderedDict())
+        name = content[:_HEAD_BYTES], len(content)
+        self._count += name not in own
+        own[name] = Known(request, specs, key, program, reply, told)
+        while self._count > self._most:
+            fullest = max(self._known, key=lambda o: len(self._known[o]))
+            self._known[fullest].popitem(last=False)
+            self._count -= 1
+            if not self._known[fullest]:
+                del self._known[fullest]

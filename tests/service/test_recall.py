@@ -180,6 +180,20 @@ def test_what_is_dropped_is_not_recalled() -> None:
     desk.loop.close()
 
 
+def test_who_knows_most_makes_room() -> None:
+    desk = Desk(programs=3)
+    theirs = chain_request(2)
+    desk.answer(theirs, "alice")
+    for rows in range(3, 9):
+        desk.answer(chain_request(rows), "bob")
+    assert desk.recalled(message_of(theirs).SerializeToString(), "alice") is not None
+    assert desk.recalled(message_of(chain_request(8)).SerializeToString(), "bob") is not None
+    assert desk.recalled(message_of(chain_request(3)).SerializeToString(), "bob") is None
+    assert len(desk.coordinator._recall) <= 3
+    desk.loop.run_until_complete(desk.coordinator.close())
+    desk.loop.close()
+
+
 def bool_request() -> Request:
     """Of a bool not every byte is a value."""
     s = spec(3, dtype="bool")
