@@ -145,6 +145,8 @@ class Recall:
             program: its program.
             response: the answer, all of whose tensors are inline.
         """
+        if content[2:_HEAD_BYTES] != key[0]:
+            return  # Fields in an order of the sender's own.
         stats = response.stats
         request = template_of(content, REQUEST, [array.tobytes() for array in arrays])
         results = [*response.outputs, *[g.tensor for g in response.gradients if g.HasField("tensor")]]

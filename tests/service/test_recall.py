@@ -200,6 +200,18 @@ def bool_request() -> Request:
     return Request(Graph((s,), (node("logical_not", (0,), s),), (1,)), (frozen(np.array([True, False, True])),))
 
 
+def test_fields_in_another_order_are_parsed(desk: Desk) -> None:
+    request = chain_request(3)
+    desk.answer(request)
+    content = message_of(request).SerializeToString()
+    turned = content[18:] + content[:18]
+    message = pb.ComputeRequest.FromString(turned)
+    assert message == message_of(request)
+    desk.coordinator.learn(turned, message, desk.ordinary(message), "")
+    assert desk.recalled(turned) is None
+    assert desk.recalled(content) is not None
+
+
 UNKNOWN: dict[str, tuple[Callable[[], Request], dict[str, int]]] = {
     "bools": (bool_request, {}),
     "no elements": (lambda: chain_request(0), {}),
