@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from gradmesh import _dtype, _tensor, _trace
-from gradmesh._functions._common import Number, cast, ints, is_number, number, number_dtype, one, wrong_type
+from gradmesh._functions._common import Number, cast, check_fits, ints, is_number, number, number_dtype, one, wrong_type
 from gradmesh._functions._making import convert_array, filled, finish, same_dtype, wanted_dtype
 from gradmesh_engine import dtypes
 from gradmesh_engine.errors import AttributeTypeError, DTypeError, InvalidRequestError, ShapeError, UnknownDTypeError
+from gradmesh_engine.graph import TensorSpec
 from gradmesh_engine.ops.creation import checked_shape
 
 if TYPE_CHECKING:
@@ -118,10 +119,11 @@ def _array_of(data: object, dtype: np.dtype | None) -> np.ndarray:
         array = np.array([value for value, _ in found], wide).reshape(shape)
     except OverflowError:
         raise DTypeError("Overflow when unpacking long long", expected="numbers of 64 bits") from None
-    if wide == dtypes.int64 and target.kind in "iu" and array.size:
+    if wide in (dtypes.int64, dtypes.float64) and target.kind in "iu" and array.size:
         limits = np.iinfo(target)
-        least = int(limits.min) if limits.min else -int(limits.max)
-        if array.max() > limits.max or array.min() < least:
+        least = int(limits.min) if limits.min or wide == dtypes.float64 else -int(limits.max)
+        # NaN is no number between the limits.
+        if not (array.max() <= limits.max and array.min() >= least):
             raise DTypeError(
                 f"value cannot be converted to type {target.name} without overflow",
                 expected=f"{limits.min} to {limits.max}",
@@ -274,10 +276,14 @@ def full(
     requires_grad: bool = False,
 ) -> Tensor:
     """All `fill_value`, whose type gives the dtype. Example: `gm.full((2,), 5)` is `tensor([5, 5])`."""
-    value = _array_of(fill_value, None if dtype is None else _dtype.of(dtype).np)
+    own = None if dtype is None else _dtype.of(dtype).np
+    shape = checked_shape(ints("full", "size", size))
+    if is_number(fill_value):
+        into = _array_of(fill_value, None).dtype if own is None else own
+        check_fits(number(fill_value), TensorSpec(shape, into))
+    value = _array_of(fill_value, own)
     if value.ndim:
         raise AttributeTypeError("full(): fill_value must be a number", expected="a number", got=str(value.shape))
-    shape = checked_shape(ints("full", "size", size))
     return finish(_trace.constant(np.full(shape, value)), requires_grad, device)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from gradmesh import _tensor, _trace, _views
 from gradmesh._explore import TORCH_TENSORS
+from gradmesh._functions._common import NUMBERS, check_fits, number
 from gradmesh._functions._making import convert_array
 from gradmesh._value import user_line
 from gradmesh_engine import dtypes
@@ -226,6 +227,8 @@ def setitem(tensor: Tensor, index: Any, value: Any) -> None:
         index = None
     items = _items(index)
     view, left = _basic(tensor, items)
+    if isinstance(value, NUMBERS):
+        check_fits(number(value), tensor.spec if left else view.spec)
     if left:
         if source.np_dtype != tensor.np_dtype and source.spec.size == 1 and _is_one_mask(items):
             source = _trace.record("convert", source, dtype=tensor.np_dtype.name)

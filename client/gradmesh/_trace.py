@@ -58,7 +58,8 @@ def constant(array: np.ndarray) -> Tensor:
 
 
 def _number(value: Any, dtype: np.dtype) -> tuple[np.ndarray, TensorSpec]:
-    array = np.array(value, dtype)
+    with np.errstate(all="ignore"):  # Infinity where it is too large, 0 where too small.
+        array = np.array(value, dtype)
     array.flags.writeable = False
     return array, spec_of((), dtype)
 

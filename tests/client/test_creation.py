@@ -116,7 +116,49 @@ torch.rand(2, dtype=torch.int64) | (RuntimeError, NotImplementedError)
 torch.randint(5, 1, (2,)) | RuntimeError
 torch.normal(0.0, -1.0, (2,)) | RuntimeError
 torch.from_numpy([1.0]) | TypeError
+torch.tensor([-3.5], dtype=torch.uint8) | RuntimeError
+torch.tensor([1e300], dtype=torch.int32) | RuntimeError
+torch.tensor([float("nan")], dtype=torch.int64) | RuntimeError
+torch.full((2,), 1e300) | RuntimeError
+torch.full((2,), float("inf"), dtype=torch.int64) | RuntimeError
+torch.full_like(torch.zeros(2, dtype=torch.bfloat16), 1e300) | RuntimeError
+torch.zeros(2).new_full((2,), 1j) | RuntimeError
+torch.zeros(2, dtype=torch.int8).fill_(float("nan")) | RuntimeError
+torch.zeros(2, dtype=torch.int8).fill_(300) | RuntimeError
+torch.zeros(2, dtype=torch.uint8).fill_(-256) | RuntimeError
+torch.zeros(2, dtype=torch.float16).fill_(70000) | RuntimeError
+torch.zeros(2).fill_(1j) | RuntimeError
+torch.zeros(2, dtype=torch.complex64).fill_(1e300) | RuntimeError
+torch.zeros(2).masked_fill(torch.tensor([True, False]), 1e300) | RuntimeError
+torch.zeros(2, dtype=torch.int8).index_fill(0, torch.tensor([0]), 127.5) | RuntimeError
+torch.zeros(2, dtype=torch.int32).scatter(0, torch.tensor([1]), float("inf")) | RuntimeError
+torch.zeros(2, 2, dtype=torch.int8).fill_diagonal_(1e300) | RuntimeError
+torch.zeros(2, dtype=torch.int16).__setitem__(0, 1e5) | RuntimeError
+torch.zeros(2).__setitem__(slice(None), 1e300) | RuntimeError
+torch.nn.functional.pad(torch.zeros(2, dtype=torch.uint8), (1, 1), value=-1) | RuntimeError
 """
+
+_WRITTEN = """
+torch.zeros(2, dtype=torch.uint8).fill_(-255)
+torch.zeros(2, dtype=torch.uint8).fill_(255)
+torch.zeros(2, dtype=torch.int8).fill_(-127.9)
+torch.zeros(2, dtype=torch.bool).fill_(float("nan"))
+torch.zeros(2, dtype=torch.bool).fill_(1j)
+torch.zeros(2, dtype=torch.float16).fill_(float("inf"))
+torch.zeros(1, dtype=torch.float16).fill_(1e300)
+torch.zeros(2).fill_(complex(3, 0))
+torch.zeros(2, dtype=torch.complex64).fill_(complex(float("inf"), 1))
+torch.full((2,), -1, dtype=torch.uint8)
+torch.zeros(2, dtype=torch.int32).masked_fill(torch.tensor([True, False]), 2.9)
+"""
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("row", _WRITTEN.strip().splitlines())
+def test_numbers_written_become_what_torch_makes_of_them(row: str) -> None:
+    torch = pytest.importorskip("torch")
+    ours, theirs = eval(row, {"torch": gm}), eval(row, {"torch": torch})
+    assert str(ours) == str(theirs)
 
 
 @pytest.mark.parametrize("row", _REFUSED.strip().splitlines())

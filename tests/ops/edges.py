@@ -252,11 +252,13 @@ class Different:
         where: `where(*operands)`: whether it may differ there; a reduction's operand is a row.
         why: the reason.
         dtypes: in which dtypes it does differ.
+        kernels: of which of PyTorch's kernels (`torch.backends.cpu.get_cpu_capability()`) this is known; "" for all.
     """
 
     where: Callable[..., bool]
     why: str
     dtypes: tuple[str, ...] = ("float64", "float32")
+    kernels: str = ""
 
 
 _F32 = ("float32",)
@@ -295,7 +297,7 @@ DIFFERENT: dict[tuple[str, str], Different] = {
     ("one", "digamma"): Different(_whole_negative, _POLES),
     ("one", "gaussian_nll"): Different(_huge, _OVERFLOW, _F32),
     ("one", "gelu tanh"): Different(_huge, "x³ overflows beside its factor", _F32),
-    ("one", "nn.functional.gelu"): Different(lambda x: x > 1e37, "PyTorch's is NaN or overflows", _F32),
+    ("one", "nn.functional.gelu"): Different(lambda x: x > 1e37, "PyTorch's is NaN or overflows", _F32, "AVX512"),
     ("one", "nn.functional.hardsigmoid"): Different(lambda x: abs(x) < 3, "PyTorch's 1/6 is a float32", _F64),
     ("one", "nn.functional.hardswish"): Different(_huge, _OVERFLOW, _F32),
     ("one", "polygamma 1"): Different(lambda x: x == INF or _whole_negative(x), _POLES),

@@ -79,7 +79,7 @@ CASES = [
 
 @pytest.mark.parametrize(("family", "edge", "dtype"), CASES)
 def test_edges_are_pytorchs(family: str, edge: Edge, dtype: str) -> None:
-    pytest.importorskip("torch")
+    torch = pytest.importorskip("torch")
     expected = edges.DIFFERENT.get((family, edge.name))
     found, met = [], False
     with warnings.catch_warnings(action="ignore"), np.errstate(all="ignore"):
@@ -90,7 +90,8 @@ def test_edges_are_pytorchs(family: str, edge: Edge, dtype: str) -> None:
                 else:
                     found.append(text)
     assert not found, "\n".join(found[:10])
-    assert expected is None or met or dtype not in expected.dtypes, f"it does not differ: {expected.why}"
+    if expected is not None and expected.kernels in ("", torch.backends.cpu.get_cpu_capability()):
+        assert met or dtype not in expected.dtypes, f"it does not differ: {expected.why}"
 
 
 def test_what_differs_is_of_the_table() -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeAlias
 
+import ml_dtypes
 import numpy as np
 
 # Modules, not names: these modules import each other, and are complete by the time of a call.
@@ -165,9 +167,56 @@ def scalar(value: Any, dtype: np.dtype) -> Tensor:
     """A number as a 0-d tensor; integers wrap around as PyTorch's do. Raises DTypeError past 64 bits."""
     if isinstance(value, np.generic):
         value = value.item()
-    if value.__class__ is int and dtype.kind in "iu":
+    if value.__class__ is int and (dtype.kind in "iu" or not -(2**63) <= value < 2**63):
         value = _wrapped(value, dtype)
     return _trace.scalar(value, dtype)
+
+
+# What PyTorch calls the dtypes a number may not fit in.
+_HOLDERS: Final = {"uint8": "uint8_t", "int8": "int8_t", "int16": "int16_t", "int64": "int64_t"}
+
+
+def fits(value: bool | int | float | complex, dtype: np.dtype) -> bool:
+    """Whether a dtype has room for a number: infinity for no overflow; negatives of unsigned dtypes wrap around."""
+    kind = dtypes.category(dtype)
+    if kind == dtypes.BOOL:
+        return True
+    if isinstance(value, complex):
+        if kind == dtypes.COMPLEX:
+            return fits(value.real, dtypes.real_of(dtype)) and fits(value.imag, dtypes.real_of(dtype))
+        return value.imag == 0 and fits(value.real, dtype)
+    if kind == dtypes.INT:
+        limits = np.iinfo(dtype)
+        least = -limits.max if limits.min == 0 and isinstance(value, int) else limits.min
+        return bool(least <= value <= limits.max)  # NaN is not.
+    limit = float(ml_dtypes.finfo(dtype).max)  # type: ignore[no-untyped-call]
+    return not limit < abs(value) < math.inf
+
+
+def check_fits(value: bool | int | float | complex, into: TensorSpec) -> None:
+    """Raises DTypeError where a tensor has no room for a number that is to be written into it."""
+    dtype = into.dtype
+    if fits(value, dtype):
+        return
+    half = dtypes.is_half(dtype) and into.size == 1  # PyTorch writes a single one by way of double.
+    if half and not isinstance(value, complex):
+        return
+    holder = "double" if half else _HOLDERS.get(dtype.name, dtypes.spelling(dtype))
+    raise DTypeError(
+        f"value cannot be converted to type {holder} without overflow",
+        expected=f"a number that {dtype.name} has room for",
+        got=str(value),
+        remedy="cast the tensor to a wider dtype",
+    )
+
+
+def fitted(value: Any, into: TensorSpec) -> Tensor:
+    """A number as a 0-d tensor of the dtype of what it is written into. Raises DTypeError where it does not fit."""
+    value = number(value)
+    check_fits(value, into)
+    if isinstance(value, complex) and not dtypes.is_complex(into.dtype):
+        value = bool(value) if into.dtype == dtypes.bool_ else value.real
+    return scalar(value, into.dtype)
 
 
 # The dtype one tensor and one number compute in, by the tensor's dtype and standing, the number's type, the default.

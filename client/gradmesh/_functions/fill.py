@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gradmesh import _tensor, _trace, _views
-from gradmesh._functions._common import Dims, Number, Operand, in_place, ints, one, scalar, spec
+from gradmesh._functions._common import Dims, Number, Operand, fitted, in_place, ints, one, spec
 from gradmesh_engine.errors import AutogradError, ShapeError
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def copy_(input: Tensor, src: Tensor, non_blocking: bool = False) -> Tensor:
 def fill_(input: Tensor, value: Operand) -> Tensor:
     """Write one number everywhere. Example: `gm.zeros(1).fill_(5)` is `tensor([5.])`."""
     number = not isinstance(value, _tensor.Tensor)
-    source = value if isinstance(value, _tensor.Tensor) else scalar(value, spec(input).dtype)
+    source = value if isinstance(value, _tensor.Tensor) else fitted(value, spec(input))
     return in_place(input, one("fill", input, source, scalar=number, inplace=True))
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from gradmesh import _creation, _dtype, _modes
 from gradmesh._functions import binary, convert, layout, linalg, reduce, select, windows
-from gradmesh._functions._common import in_place, ints, many, one, spec
+from gradmesh._functions._common import check_fits, in_place, ints, many, number, one, spec
 from gradmesh_engine import dtypes
 from gradmesh_engine.errors import AttributeTypeError, InvalidRequestError
 
@@ -346,7 +346,10 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
     """
     amounts = ints("pad", "pad", pad)
     if mode == "constant":
-        return one("constant_pad_nd", input, pad=amounts, value=0 if value is None else value)
+        value = 0 if value is None else number(value)
+        if not isinstance(value, complex):
+            check_fits(float(value), spec(input))
+        return one("constant_pad_nd", input, pad=amounts, value=value)
     if value is not None and value != 0:
         raise InvalidRequestError(f'Padding mode "{mode}" doesn\'t take in value argument', op="pad", got=str(value))
     return one("pad_edges", input, pad=amounts, mode=mode)

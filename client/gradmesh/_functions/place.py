@@ -10,7 +10,7 @@ import numpy as np
 from gradmesh import _tensor, _trace
 from gradmesh._dtype import DTypeLike, of
 from gradmesh._functions import binary
-from gradmesh._functions._common import Operand, cast, ints, one, scalar, spec, wrong_type
+from gradmesh._functions._common import Operand, cast, fitted, ints, one, spec, wrong_type
 from gradmesh_engine import dtypes
 from gradmesh_engine.errors import AxisError, DTypeError, ShapeError
 
@@ -171,4 +171,4 @@ def fill(input: Tensor, value: Operand) -> Tensor:
     """A tensor like the operand full of one value. Example: `gm.fill(gm.zeros(2), 5.)` is `tensor([5., 5.])`."""
     if isinstance(value, _tensor.Tensor):
         return one("fill", input, value, scalar=False)
-    return one("fill", input, scalar(value, spec(input).dtype))
+    return one("fill", input, fitted(value, spec(input)))

@@ -9,7 +9,7 @@ import numpy as np
 
 from gradmesh import _tensor, _trace
 from gradmesh._functions import layout
-from gradmesh._functions._common import Number, Operand, given, lift, one, scalar, spec, tensors_of
+from gradmesh._functions._common import Number, Operand, fitted, given, lift, one, spec, tensors_of
 from gradmesh_engine import dtypes
 from gradmesh_engine.errors import AttributeTypeError, DTypeError
 
@@ -114,7 +114,7 @@ def scatter(
         raise AttributeTypeError("scatter(): give src or value", op="scatter", expected="src or value", got="neither")
     kind = given(src)
     if not isinstance(src, _tensor.Tensor):
-        src = scalar(src, spec(input).dtype)
+        src = fitted(src, spec(input))
     if reduce is None:
         return one("scatter", input, index, src, dim=dim, **kind)
     if reduce not in _REDUCTIONS:
@@ -168,7 +168,7 @@ def index_fill(input: Tensor, dim: int, index: Tensor, value: Operand) -> Tensor
     Example: `gm.index_fill(gm.zeros(2), 0, gm.tensor([1]), 5.)` is `tensor([0., 5.])`.
     """
     if not isinstance(value, _tensor.Tensor):
-        return one("index_fill", input, index, scalar(value, spec(input).dtype), dim=dim, number=True)
+        return one("index_fill", input, index, fitted(value, spec(input)), dim=dim, number=True)
     return one("index_fill", input, index, value, dim=dim)
 
 
@@ -192,13 +192,7 @@ def masked_fill(input: Tensor, mask: Tensor, value: Operand) -> Tensor:
     """
     if isinstance(value, _tensor.Tensor):
         return one("masked_fill", input, mask, value, scalar=False)
-    if isinstance(value, complex) and not dtypes.is_complex(spec(input).dtype):
-        raise DTypeError(
-            f"value cannot be converted to type {dtypes.spelling(spec(input).dtype)} without overflow",
-            op="masked_fill",
-            got=str(value),
-        )
-    return one("masked_fill", input, mask, scalar(value, spec(input).dtype))
+    return one("masked_fill", input, mask, fitted(value, spec(input)))
 
 
 def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
