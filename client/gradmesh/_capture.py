@@ -272,7 +272,7 @@ class _Source:
         tensor: the tensor where it is no argument.
     """
 
-    __slots__ = ("argument", "requires_grad", "spec", "tensor")
+    __slots__ = ("argument", "leaf", "requires_grad", "spec", "tensor")
 
     def __init__(self, tensor: Tensor, argument: int) -> None:
         value = tensor.value
@@ -280,6 +280,7 @@ class _Source:
         self.tensor = None if argument >= 0 else tensor
         self.spec = value.spec
         self.requires_grad = value.requires_grad
+        self.leaf = value.meta.__class__ is Leaf
 
     def now(self, given: Given) -> Value | None:
         """Its present value, None when it is of another kind than it was."""
@@ -288,7 +289,7 @@ class _Source:
             value = given.values[self.argument]
         else:
             value = tensor._value if tensor._store is None else tensor._store.sync(tensor)
-            if value.requires_grad is not self.requires_grad:
+            if value.requires_grad is not self.requires_grad or (value.meta.__class__ is Leaf) is not self.leaf:
                 return None
         if (value.spec is not self.spec and value.spec != self.spec) or value.meta is INFERENCE:
             return None
@@ -374,6 +375,7 @@ class Replay:
             for k, source, steps, shared in outputs
         ]
         self._find_inputs(watch, plain.inputs, sources, before)
+        guards.leave([source.tensor for _, source in self._inputs if source.tensor is not None])
         app = self._made(plain, [roots[k] for k in own], [numbers[k] for k in own])
         self._app = app
         self.print = (

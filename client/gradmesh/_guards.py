@@ -155,13 +155,20 @@ class Guards:
         for code in codes:
             if codes[code] is not None and code.co_freevars and code not in self._closures and code not in nested:
                 self.unseen = self.unseen or f"calls {code.co_name}(), whose closure cannot be found"
+        # Most dicts of modules are tables of hooks, and empty.
+        containers: list[Any] = [*self._fulls, *self._lists]
+        self._empty = [one for one in containers if not one]
+        self._fulls = [one for one in self._fulls if one]
+        self._lists = [one for one in self._lists if one]
+        self._dict_lens = list(map(len, self._fulls))
         self._lens = list(map(len, self._lists))
         self._keys = list(chain.from_iterable(self._fulls))
         self._full_values = list(chain.from_iterable(map(dict.values, self._fulls)))
         self._list_values = list(chain.from_iterable(self._lists))
         self._cell_values = list(map(_contents, self._cells))
         self._named_values = list(map(_got, self._maps, self._names))
-        self._kinds = list(chain.from_iterable(map(_kind, self.tensors)))
+        self._compared = self.tensors
+        self._kinds = list(map(_kind, self.tensors))
 
     # --- finding ------------------------------------------------------------------------------------
 
@@ -277,27 +284,34 @@ class Guards:
     def holds(self) -> bool:
         """Whether everything is as it was."""
         return (
-            self._agree("_keys", chain.from_iterable(self._fulls))
+            not any(self._empty)
+            and list(map(len, self._fulls)) == self._dict_lens
             and list(map(len, self._lists)) == self._lens
             and all([now == then for now, then in self._sets])
-            and self._agree("_full_values", chain.from_iterable(map(dict.values, self._fulls)))
-            and self._agree("_list_values", chain.from_iterable(self._lists))
-            and self._agree("_named_values", map(_got, self._maps, self._names))
-            and self._agree("_cell_values", map(_contents, self._cells))
-            and self._agree("_kinds", chain.from_iterable(map(_kind, self.tensors)))
+            and self._agree("_keys", lambda: chain.from_iterable(self._fulls))
+            and self._agree("_full_values", lambda: chain.from_iterable(map(dict.values, self._fulls)))
+            and self._agree("_list_values", lambda: chain.from_iterable(self._lists))
+            and self._agree("_named_values", lambda: map(_got, self._maps, self._names))
+            and self._agree("_cell_values", lambda: map(_contents, self._cells))
+            and list(map(_kind, self._compared)) == self._kinds
         )
 
-    def _agree(self, which: str, found: Iterable[Any]) -> bool:
+    def _agree(self, which: str, find: Callable[[], Iterable[Any]]) -> bool:
+        """Whether as many objects as before are the same ones, or equal."""
         before = getattr(self, which)
-        now = list(found)
-        if len(now) != len(before):
-            return False
-        if all(map(is_, now, before)):
+        if all(map(is_, find(), before)):
             return True
+        now = list(find())
         if not all(map(_same, now, before)):
             return False
-        setattr(self, which, now)  # equal objects, told by identity from now on
+        setattr(self, which, now)  # told by identity from now on
         return True
+
+    def leave(self, tensors: Iterable[Tensor]) -> None:
+        """Let others see what kind of tensors these are."""
+        left = set(map(id, tensors))
+        self._compared = [tensor for tensor in self.tensors if id(tensor) not in left]
+        self._kinds = list(map(_kind, self._compared))
 
     def see(self, *objects: Any) -> None:
         """Look at these, too."""

@@ -25,6 +25,7 @@ assert compile_rows_autograd.CALLS  # Its rows are in the table.
 
 
 def plain(one: Any) -> Any:
+    """What two programs must show alike, to the last bit."""
     if isinstance(one, gm.Tensor):
         array = one.detach().numpy()
         return "tensor", array.dtype.name, array.shape, array.tobytes(), one.requires_grad
@@ -48,9 +49,9 @@ def test_compiled_is_as_it_is(name: str) -> None:
         return compiled
 
     compiled = [plain(one) for one in _saw(gm, row.program, compile)]
-    plain = [plain(one) for one in _saw(gm, row.program, lambda function: function)]
-    assert len(plain) > 2
-    for index, (one, other) in enumerate(zip(compiled, plain, strict=True)):
+    as_it_is = [plain(one) for one in _saw(gm, row.program, lambda function: function)]
+    assert len(as_it_is) > 2
+    for index, (one, other) in enumerate(zip(compiled, as_it_is, strict=True)):
         assert one == other, f"result {index}"
     replays = sum(len(signature.replays) for one in made for signature in one._signatures.values())
     assert bool(replays) == row.replayed, [one.reasons for one in made]
