@@ -107,11 +107,10 @@ class GradientServicer(pb_grpc.GradientServiceServicer):
 
     def recall(self, content: bytes, context: _Context[Any, Any]) -> Written | None:
         """The reply to a message of Compute that came before with other tensors; None where Compute is to answer."""
-        try:
-            owner = self._authenticator.caller(context)
-        except GradmeshError:
+        owner = self._owner(context)
+        if owner is None or not self._admission.free(owner):
             return None
-        written = self._coordinator.recall(content, owner) if self._admission.free(owner) else None
+        written = self._coordinator.recall(content, owner)
         self.served += written is not None
         return written
 
@@ -121,7 +120,16 @@ class GradientServicer(pb_grpc.GradientServiceServicer):
         """Be able to recall a message that Compute has answered, if it may be."""
         stats = response.stats
         if stats.cache == HIT and stats.where == INLINE and not stats.wait_seconds:
-            self._coordinator.learn(content, request, response, self._authenticator.caller(context))
+            owner = self._owner(context)
+            if owner is not None:
+                self._coordinator.learn(content, request, response, owner)
+
+    def _owner(self, context: _Context[Any, Any]) -> str | None:
+        """Who calls; None for whoever may not, or no longer may."""
+        try:
+            return self._authenticator.caller(context)
+        except GradmeshError:
+            return None
 
     async def Compute(self, request: pb.ComputeRequest, context: _Context[Any, Any]) -> pb.ComputeResponse:
         """Compute a graph's outputs and gradients."""
