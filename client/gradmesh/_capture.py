@@ -9,6 +9,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+import numpy as np
+
 from gradmesh import _dtype, _trace
 from gradmesh._body import Body, Captured
 from gradmesh._explore import Exploration
@@ -69,6 +71,8 @@ class Given:
             self.values.append(value)
         elif kind in ATOMS:
             self.parts += (kind, repr(one) if kind is float or kind is complex or kind is slice else one)
+        elif isinstance(one, np.generic):
+            self.parts += (kind, repr(one))
         elif kind is tuple or kind is list or (issubclass(kind, tuple) and hasattr(kind, "_fields")):
             self.parts += (kind, len(one))
             for part in one:
@@ -205,7 +209,8 @@ class Watch:
 
 
 def _is_ours(frame: types.FrameType) -> bool:
-    return str(frame.f_globals.get("__name__")).partition(".")[0] in ("gradmesh", "gradmesh_engine")
+    name = str(frame.f_globals.get("__name__"))
+    return name.partition(".")[0] in ("gradmesh", "gradmesh_engine") or name.startswith("namedtuple_")
 
 
 def refusal(what: str, line: str) -> InvalidRequestError:

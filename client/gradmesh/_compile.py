@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import sys
 import types
@@ -80,9 +81,9 @@ class Compiled:
         given = Given(args, kwargs)
         signature = self._signatures.get(given.key)
         if signature is None:
+            if len(self._signatures) >= _WATCHES_LIMIT:
+                return self._as_it_is(f"is given other arguments than in {_WATCHES_LIMIT} calls", args, kwargs)
             signature = self._signatures[given.key] = _Signature()
-            if len(self._signatures) > _WATCHES_LIMIT:
-                del self._signatures[next(iter(self._signatures))]
         for index, replay in enumerate(signature.replays):
             if replay.guards.holds():
                 values = replay.inputs(given)
@@ -100,11 +101,8 @@ class Compiled:
         signature.watched += 1
         if self._count >= REPLAYS_LIMIT or signature.watched > _WATCHES_LIMIT:
             signature.over = True
-            what = f"was recorded {self._count} times, and differs again"
-            if self._fullgraph:
-                raise refusal(what, user_line())
-            self._note(what)
-            return self._function(*args, **kwargs)
+            often = f"{self._count} times" if self._count else f"in each of {_WATCHES_LIMIT} calls"
+            return self._as_it_is(f"was recorded {often}, and differs again", args, kwargs)
         known = dict(self._codes)
         guards = Guards([self._function, *given.others], known)
         tensors = (*guards.tensors, *given.tensors)
@@ -137,9 +135,18 @@ class Compiled:
             signature.prints.append(replay.print)
         return result
 
+    def _as_it_is(self, reason: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if self._fullgraph:
+            raise refusal(reason, user_line())
+        self._note(reason)
+        return self._function(*args, **kwargs)
+
     def _note(self, reason: str) -> None:
         if reason not in self.reasons:
             self.reasons = [*self.reasons[1 - REPLAYS_LIMIT :], reason]
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Compiled:
+        return Compiled(copy.deepcopy(self._function, memo), self._fullgraph)
 
     def __repr__(self) -> str:
         return f"<compiled {self._function!r}>"
@@ -162,7 +169,12 @@ class OptimizedModule(Module):
     def __init__(self, module: Module, fullgraph: bool) -> None:
         super().__init__()
         self._orig_mod = module
+        object.__setattr__(self, "_fullgraph", fullgraph)
         object.__setattr__(self, "_compiled", Compiled(module, fullgraph))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> OptimizedModule:
+        memo[id(self)] = made = OptimizedModule(copy.deepcopy(self._orig_mod, memo), self.__dict__["_fullgraph"])
+        return made
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """What the module gives."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import copy
 import dataclasses
 import functools
 import operator
@@ -312,6 +313,25 @@ def test_wrappers() -> None:
     assert gm.compile(compiled) is compiled and compiled.__name__ == "_counts"
     decorated = gm.compile(fullgraph=True)(lambda x: x + 1)
     assert decorated(gm.ones(1)).item() == 2
+
+
+def test_a_copy_is_compiled_by_itself() -> None:
+    compiled = gm.compile(gm.nn.Linear(3, 1))
+    other = copy.deepcopy(compiled)
+    with gm.no_grad():
+        other.weight.fill_(1.0)
+        other.bias.zero_()
+    for _ in range(5):
+        assert other(gm.ones(1, 3)).item() == 3 and plain(compiled(gm.ones(1, 3))) != plain(other(gm.ones(1, 3)))
+    assert other(gm.ones(1, 3)).grad_fn.name() == "CompiledFunctionBackward"
+
+
+def test_what_differs_each_time_runs_as_it_is() -> None:
+    compiled = gm.compile(lambda x, k: x * k())
+    functions = [lambda k=k: float(k) for k in range(40)]
+    for k, function in enumerate(functions):
+        assert compiled(gm.ones(1), function).item() == k
+    assert "is given other arguments than in 32 calls" in compiled.reasons
 
 
 def test_a_replay_is_one_request_and_one_node() -> None:
