@@ -42,7 +42,9 @@ _FIXED: Final = (
 
 _STDLIB: Final = tuple({sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib")})
 _PACKAGES: Final = tuple({sysconfig.get_path(name) + os.sep for name in ("purelib", "platlib")})
-_NUMPY: Final = os.path.dirname(np.__file__) + os.sep
+_NUMERIC: Final = tuple(
+    os.path.join(os.path.dirname(os.path.dirname(np.__file__)), name, "") for name in ("numpy", "scipy", "ml_dtypes")
+)
 _HEAP: Final = 1 << 9  # Py_TPFLAGS_HEAPTYPE: a class made in Python
 _MISSING: Final = object()
 _LIMIT: Final = 1 << 14
@@ -55,13 +57,13 @@ _GLOBALS: Final = frozenset({"LOAD_GLOBAL", "LOAD_NAME", "STORE_GLOBAL", "DELETE
 
 
 def is_inside(filename: str) -> bool:
-    """Whether a file is of this project or of NumPy."""
-    return filename.startswith((INSIDE, ENGINE, _NUMPY))
+    """Whether a file is of this project, or of what it computes with."""
+    return filename.startswith((INSIDE, ENGINE, *_NUMERIC))
 
 
 @lru_cache(maxsize=4096)
 def is_users(filename: str) -> bool:
-    """Whether a file is neither of this project nor of Python or NumPy."""
+    """Whether a file is neither of this project nor of Python."""
     if is_inside(filename):
         return False
     return filename.startswith(_PACKAGES) or not filename.startswith((*_STDLIB, "<frozen "))

@@ -101,7 +101,7 @@ def numbers_of_equal_value(lib: Any, compile: Any) -> Seen:
 
 @row()
 def no_tensors(lib: Any, compile: Any) -> Seen:
-    f = compile(lambda n: lib.arange(n) * 2)
+    f = compile(lambda n: lib.arange(n) * 2 + lib.full((n,), 2.0) @ lib.eye(n))
     return [f(n) for _ in CALLS for n in (2, 3)]
 
 
