@@ -123,8 +123,8 @@ def _put_add_spec(specs: Specs, *, dim: int, size: int) -> TensorSpec:
 
 
 @lru_cache(maxsize=1)
-def _add_rows() -> Callable[..., None] | None:
-    """SciPy's loop that adds rows at given positions: 4-10x as fast as np.add.at and in the same order.
+def _sparse_loops() -> Any:
+    """SciPy's loops that add rows at given positions, 4-10x as fast as np.add.at and in the same order; None without.
 
     Loaded when first needed, and alone where that is possible: importing the package around it takes 130 ms.
     """
@@ -135,7 +135,8 @@ def _add_rows() -> Callable[..., None] | None:
         spec = None if name in sys.modules else PathFinder.find_spec(name, places)
         if spec is not None and spec.loader is not None:
             spec.loader.exec_module(module_from_spec(spec))  # it enters itself into sys.modules
-        found: Callable[..., None] = importlib.import_module(name).csc_matvecs
+        found = importlib.import_module(name)
+        _ = found.csc_matvecs, found.csr_matvecs, found.csr_tocsc
     except (ImportError, AttributeError):  # a SciPy that moved it
         return None
     return found
@@ -165,7 +166,8 @@ def _put_add_into(site: Site) -> Callable[..., None]:
     ends = {1: np.arange(before * count + 1)}
     ones = np.ones(before * count, site.out.dtype)
     plain = row > 1 and not dtypes.is_half(site.out.dtype) and site.out.dtype != dtypes.bool_
-    add_rows = _add_rows() if plain else None
+    loops = _sparse_loops() if plain else None
+    add_rows = None if loops is None else loops.csc_matvecs
 
     def run(index: np.ndarray, g: np.ndarray, acc: np.ndarray) -> None:
         at = positions(index, size, dim).reshape(-1).astype(np.int64, copy=False)
@@ -211,6 +213,50 @@ def from_zero(accumulate: Callable[[Site], Callable[..., None]]) -> Callable[[Si
     return kernel
 
 
+_SORTED_BYTES = 1 << 20
+"""Results of at least so many bytes do not stay in cache while rows are added to them in any order."""
+
+_TOGETHER_BYTES = 1 << 18
+"""What is made of such a result together."""
+
+
+def _put_add_kernel(site: Site) -> Callable[..., None]:
+    """Into large results row after row: what is added to each, in the same order, is found by sorting first."""
+    plain = from_zero(_put_add_into)(site)
+    index_spec, g_spec = site.ins
+    dim: Any = site.attrs["dim"]
+    size, count, row = site.out.shape[dim], index_spec.size, math.prod(g_spec.shape[index_spec.ndim :])
+    usual = dtypes.is_half(site.out.dtype) or site.out.dtype == dtypes.bool_ or dim > 0 or row < 2 or count < size
+    loops = None if usual or site.out.nbytes < _SORTED_BYTES else _sparse_loops()
+    if loops is None:
+        return plain
+    starts, ends = np.empty(size + 1, np.int64), np.arange(count + 1)
+    ones, weights = np.ones(count, site.out.dtype), np.empty(count, site.out.dtype)
+    found = np.empty(count, np.int64)
+    step = max(1, _TOGETHER_BYTES // (row * site.out.dtype.itemsize))
+
+    def run(index: np.ndarray, g: np.ndarray, out: np.ndarray) -> None:
+        at = np.ascontiguousarray(positions(index, size, 0).reshape(-1).astype(np.int64, copy=False))
+        g, each = _told_apart(g, 0, index_spec.ndim)
+        loops.csr_tocsc(count // each, size, ends[::each].copy(), at, ones, starts, found, weights)
+        rows, total = g.reshape(-1), out.reshape(size, row, copy=False)
+        for first in range(0, size, step):
+            part = total[first : first + step]
+            part.fill(0)
+            loops.csr_matvecs(
+                len(part),
+                count // each,
+                row,
+                starts[first : first + len(part) + 1],
+                found,
+                ones,
+                rows,
+                part.reshape(-1),
+            )
+
+    return run
+
+
 def _put_add_axes(specs: Specs, out: TensorSpec, *, dim: int, size: int) -> list[Factor]:
     index, g = specs
     factors = [Factor((d, dim + d), None, "sum") for d in range(index.ndim)]
@@ -226,7 +272,7 @@ put_add = declare(
         grad_name="IndexAddBackward0",
         doc="Adds values into zeros at the positions an index names along dim; the adjoint of take.",
         spec=_put_add_spec,
-        kernel=from_zero(_put_add_into),
+        kernel=_put_add_kernel,
         accumulate=_put_add_into,
         vjp=lambda g, y, index, values, dim, size: (None, take(g, index, dim=dim)),
         axes=_put_add_axes,

@@ -29,6 +29,12 @@ READ_COST: Final = 4.0
 """Adds per element that keeping and reading an operand of such a chain counts for."""
 
 
+GATHERED: Final = frozenset({"put_add"})
+"""Reductions that run once where they make more than they read, see:"""
+
+GATHERED_BYTES: Final = 1 << 20
+"""Results from which on their partials, one per group, cost more than gathering what they are made of."""
+
 _NEVER: Final = 1 << 30
 _FULL: Final = float("inf")
 
@@ -97,6 +103,8 @@ def cut(graph: Graph, rules: Sequence[Sequence[Factor]], axis: Axis | None, segm
         meets, factor = _governing(graph, index, rules[index], dims)
         split.append(factor is not None)
         governing.append(factor)
+    for index in _gathered(graph, governing):
+        split[index], governing[index] = False, None
     # What a whole node makes is complete, whatever its dims: the body reads it slice by slice.
     level = [0] * count  # whole values: the stage at which they are ready; split ones: their home stage
     is_split = [False] * count
@@ -129,6 +137,33 @@ def cut(graph: Graph, rules: Sequence[Sequence[Factor]], axis: Axis | None, segm
                 drafts, stored = _draft(graph, governing, split, is_split, home, chain, dims, length)
             return _finish(graph, drafts, dims, length, is_split, first)
         kept |= later
+
+
+def _gathered(graph: Graph, governing: Sequence[Factor | None]) -> list[int]:
+    """The reductions that had better run once, and what only they read expanded.
+
+    A gradient of a large table of which few rows are used is larger than all that is added to it.
+    """
+    first, found = len(graph.inputs), []
+    for index, node in enumerate(graph.nodes):
+        size = node.outputs[0].nbytes if node.op in GATHERED and _reduces(governing[index]) else 0
+        if size < GATHERED_BYTES:
+            continue
+        expanded = [
+            i - first
+            for i in node.inputs
+            if i >= first and graph.nodes[i - first].op == "expand" and _only_use(graph, i, index)
+        ]
+        read = [v for i in node.inputs for v in (graph.nodes[i - first].inputs if i - first in expanded else (i,))]
+        if 2 * sum(graph.specs[v].nbytes for v in read) <= size:
+            found += [*expanded, index]
+    return found
+
+
+def _only_use(graph: Graph, value: int, index: int) -> bool:
+    """Whether nothing but a node uses a value."""
+    users = {at for at, node in enumerate(graph.nodes) if value in node.inputs}
+    return users == {index} and value not in graph.outputs
 
 
 def _whole(graph: Graph) -> Cut:
