@@ -101,6 +101,21 @@ ROWS: tuple[Row, ...] = (
         ),
     ),
     row(
+        "take_sum",
+        S(T(6, 5), I(9, 4, below=6, low=-6)),
+        S(T(6, 3, 2), I(4, 5, 3, below=6)),
+        S(T(6), I(9, below=6)),
+        S(T(6, 5), I(9, 0, below=6)),
+        S(T(6, 5), I(9, 4, below=6), wrap=False),
+        ref=lambda t, x, index, wrap=True: x[index].sum(index.ndim - 1, dtype=x.dtype),
+        dtypes=tuple(d for d in EVERY if d != "bool"),
+        loose=4,
+        errors=(
+            Bad(S(T(6, 5), I(below=6)), ShapeError),
+            Bad(S(T(6, 5), T(4)), DTypeError),
+        ),
+    ),
+    row(
         "put_set",
         S(T(6, 5), P(4, of=6), T(4, 5)),
         S(T(5, 6), P(4, of=6), T(5, 4), dim=1),

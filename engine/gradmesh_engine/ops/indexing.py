@@ -18,7 +18,7 @@ from gradmesh_engine.builder import V
 from gradmesh_engine.errors import AxisError, DTypeError, OutOfRangeError, ShapeError
 from gradmesh_engine.graph import AttrValue, TensorSpec
 from gradmesh_engine.ops.base import Attr, Factor, Primitive, Site, Specs, declare
-from gradmesh_engine.ops.layout import Ints, broadcast_axes, copies, normal_dim, zeros_like
+from gradmesh_engine.ops.layout import Ints, broadcast_axes, copies, expand, normal_dim, reshape, zeros_like
 from gradmesh_engine.ops.pointwise import broadcast_shapes
 from gradmesh_engine.ops.regions import narrowed
 
@@ -222,14 +222,13 @@ _TOGETHER_BYTES = 1 << 18
 
 def _put_add_kernel(site: Site) -> Callable[..., None]:
     """Into large results row after row: what is added to each, in the same order, is found by sorting first."""
-    plain = from_zero(_put_add_into)(site)
     index_spec, g_spec = site.ins
     dim: Any = site.attrs["dim"]
     size, count, row = site.out.shape[dim], index_spec.size, math.prod(g_spec.shape[index_spec.ndim :])
     usual = dtypes.is_half(site.out.dtype) or site.out.dtype == dtypes.bool_ or dim > 0 or row < 2 or count < size
     loops = None if usual or site.out.nbytes < _SORTED_BYTES else _sparse_loops()
-    if loops is None:
-        return plain
+    if loops is None or _put_add_spec(site.ins, dim=dim, size=size).shape != site.out.shape:
+        return from_zero(_put_add_into)(site)
     starts, ends = np.empty(size + 1, np.int64), np.arange(count + 1)
     ones, weights = np.ones(count, site.out.dtype), np.empty(count, site.out.dtype)
     found = np.empty(count, np.int64)
@@ -277,6 +276,70 @@ put_add = declare(
         vjp=lambda g, y, index, values, dim, size: (None, take(g, index, dim=dim)),
         axes=_put_add_axes,
         cost=lambda specs, out, attrs: 2.0 * specs[1].size + out.size,
+    )
+)
+
+
+# --- take_sum -------------------------------------------------------------------------------------
+
+
+def _take_sum_spec(specs: Specs, *, wrap: bool) -> TensorSpec:
+    x, index = specs
+    check_index("take_sum", index)
+    if not x.ndim or not index.ndim:
+        raise ShapeError("take_sum needs a tensor and an index with at least one dim", got=f"{x} and {index}")
+    return TensorSpec(index.shape[:-1] + x.shape[1:], x.dtype)
+
+
+def _take_sum_kernel(site: Site) -> Callable[..., None]:
+    wrap = bool(site.attrs["wrap"])
+    size, length = site.ins[0].shape[0], site.ins[1].shape[-1]
+    bags, row = site.ins[1].size // max(length, 1), math.prod(site.ins[0].shape[1:])
+    loops = _sparse_loops() if site.out.dtype.kind == "f" and site.out.dtype.itemsize > 2 else None
+    if loops is None or not site.out.size:
+        accumulated = dtypes.float32 if dtypes.is_half(site.out.dtype) else site.out.dtype
+
+        def run_plain(x: np.ndarray, index: np.ndarray, out: np.ndarray) -> None:
+            rows = np.take(x, positions(index, size, 0, wrap), axis=0)
+            np.copyto(out, rows.sum(index.ndim - 1, dtype=accumulated), casting="unsafe")
+
+        return run_plain
+    ends, ones = np.arange(bags + 1) * length, np.ones(bags * length, site.out.dtype)
+
+    def run(x: np.ndarray, index: np.ndarray, out: np.ndarray) -> None:
+        at = np.ascontiguousarray(positions(index, size, 0, wrap).reshape(-1).astype(np.int64, copy=False))
+        total = out.reshape(-1, copy=False)
+        total.fill(0)
+        loops.csr_matvecs(bags, size, row, ends, at, ones, x.reshape(-1), total)
+
+    return run
+
+
+def _take_sum_axes(specs: Specs, out: TensorSpec, **_: AttrValue) -> list[Factor]:
+    x, index = specs
+    last = index.ndim - 1
+    factors = [Factor((None, d), d) for d in range(last)] + [Factor((None, last), None, "sum")]
+    return factors + [Factor((d, None), last + d - 1) for d in range(1, x.ndim)]
+
+
+def _take_sum_vjp(g: V, y: V, x: V, index: V, *, wrap: bool) -> Sequence[V | None]:
+    last = index.ndim - 1
+    apart = reshape(g, shape=(*g.shape[:last], 1, *g.shape[last:]))
+    return put_add(index, expand(apart, shape=(*index.shape, *x.shape[1:])), dim=0, size=x.shape[0]), None
+
+
+take_sum = declare(
+    Primitive(
+        name="take_sum",
+        arity=2,
+        attrs={"wrap": Attr("bool", True, "negative positions count from the end")},
+        grad_name="EmbeddingBagBackward0",
+        doc="The sums of x[index] over the index's last dim: of bags of rows, which are not made.",
+        spec=_take_sum_spec,
+        kernel=_take_sum_kernel,
+        vjp=_take_sum_vjp,
+        axes=_take_sum_axes,
+        cost=lambda specs, out, attrs: 2.0 * specs[1].size * math.prod(specs[0].shape[1:]),
     )
 )
 

@@ -2,8 +2,8 @@
 
 The order: markers go first, since they hide structure from every later rule; scalar factors move
 before constants fold, since moving makes products of constants; algebra and folding make nodes dead;
-products are looked at when their factors are known, which is after that; common subexpressions merge
-whenever a graph is re-emitted; dead code goes last.
+products are looked at when their factors are known, which is after that; sums of rows are taken when no
+scalar stands between; common subexpressions merge whenever a graph is re-emitted; dead code goes last.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Final
 
 from gradmesh_engine.graph import Graph
 from gradmesh_engine.simplify.algebra import algebra, dead_code, markers
+from gradmesh_engine.simplify.bags import bags
 from gradmesh_engine.simplify.products import products
 from gradmesh_engine.simplify.scalars import scalars
 
@@ -27,6 +28,7 @@ PASSES: Final[tuple[tuple[str, Callable[[Graph], Graph]], ...]] = (
     ("algebra", algebra),
     ("dead code", dead_code),
     ("products", products),
+    ("bags", bags),
     ("dead code", dead_code),
 )
 
