@@ -25,8 +25,11 @@ from gradmesh._value import INFERENCE, Bundle, Made, Value, alias, place, user_l
 from gradmesh_engine import dtypes
 from gradmesh_engine.errors import InvalidRequestError
 
-_IMPURE: Final = frozenset({"time", "random", "_random", "_io", "io", "posix", "secrets", "numpy.random", "_socket"})
+_IMPURE: Final = frozenset(
+    "time random _random _io io posix secrets _socket numpy.random.mtrand numpy.random._generator".split()
+)
 _PRINTS: Final = (print, input, open)
+_CLOCKS: Final = frozenset({"now", "today", "utcnow"})
 
 # --- what a call is given -------------------------------------------------------------------------
 
@@ -202,9 +205,9 @@ class Watch:
         elif event == "c_call" and not self.reason:
             module = getattr(argument, "__module__", None)
             owner = getattr(argument, "__self__", None)
-            if (argument in _PRINTS or module in _IMPURE or type(owner).__module__ in _IMPURE) and not is_inside(
-                frame.f_code.co_filename
-            ):
+            impure = argument in _PRINTS or module in _IMPURE or type(owner).__module__ in _IMPURE
+            impure = impure or (argument.__name__ in _CLOCKS and isinstance(owner, type))
+            if impure and not is_inside(frame.f_code.co_filename):
                 self.fail(f"calls {argument.__name__}()")
 
 

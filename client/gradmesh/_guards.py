@@ -52,8 +52,10 @@ _REFLECTION: Final = frozenset(
     "getattr hasattr setattr delattr vars dir eval exec attrgetter methodcaller __dict__ __getattribute__".split()
 )
 _NAMESPACES: Final = frozenset({"globals", "locals", "_getframe", "currentframe"})
-_OBJECTS: Final = frozenset({"LOAD_ATTR", "LOAD_METHOD", "STORE_ATTR", "DELETE_ATTR", "IMPORT_FROM"})
-_GLOBALS: Final = frozenset({"LOAD_GLOBAL", "LOAD_NAME", "STORE_GLOBAL", "DELETE_GLOBAL", "STORE_NAME"})
+_OBJECTS: Final = frozenset("LOAD_ATTR LOAD_METHOD LOAD_SUPER_ATTR STORE_ATTR DELETE_ATTR IMPORT_FROM".split())
+_GLOBALS: Final = frozenset(
+    "LOAD_GLOBAL LOAD_NAME LOAD_FROM_DICT_OR_GLOBALS STORE_GLOBAL STORE_NAME DELETE_GLOBAL DELETE_NAME".split()
+)
 
 
 def is_inside(filename: str) -> bool:
@@ -113,9 +115,11 @@ def _is_python(kind: type) -> bool:
     return python and kind.__dictoffset__ != 0 and kind.__basicsize__ <= _Plain.__basicsize__
 
 
-def _is_librarys(kind: type) -> bool:
-    """Whether a class is of this project or of Python: its code is not among the user's."""
-    return kind.__module__.partition(".")[0] in _LIBRARIES
+@lru_cache(maxsize=4096)
+def _is_library(module: str) -> bool:
+    """Whether a module is of this project or of Python: its code is not among the user's."""
+    filename = getattr(sys.modules.get(module), "__file__", None)
+    return module.partition(".")[0] in _LIBRARIES and (filename is None or not is_users(filename))
 
 
 class Guards:
@@ -164,7 +168,7 @@ class Guards:
         self._lists = [one for one in self._lists if one]
         self._dict_lens = list(map(len, self._fulls))
         self._lens = list(map(len, self._lists))
-        self._keys = list(chain.from_iterable(self._fulls))
+        self._keys = list(chain.from_iterable(map(dict.keys, self._fulls)))
         self._full_values = list(chain.from_iterable(map(dict.values, self._fulls)))
         self._list_values = list(chain.from_iterable(self._lists))
         self._cell_values = list(map(_contents, self._cells))
@@ -216,7 +220,7 @@ class Guards:
             VISITS[dict if isinstance(one, dict) else list](self, one)
             self._attributes_of(getattr(one, "__dict__", {}), kind)
         elif _is_python(kind):
-            if _is_librarys(kind):
+            if _is_library(kind.__module__):
                 self._full(one.__dict__)
             else:
                 self._attributes_of(one.__dict__, kind)
@@ -264,17 +268,16 @@ class Guards:
 
     def _module(self, one: types.ModuleType) -> None:
         names = one.__dict__
-        root = one.__name__.partition(".")[0]
-        if root == "os":
+        if one is os:
             self._named(names, {"environ"} & self._attributes)
-        elif root not in _LIBRARIES and root != "numpy":
+        elif not _is_library(one.__name__) and one.__name__.partition(".")[0] != "numpy":
             if self._every:
                 self._full(names)
             else:
                 self._named(names, [name for name in self._attributes if name in names])
 
     def _class(self, one: type) -> None:
-        bases = [vars(base) for base in one.__mro__ if base.__flags__ & _HEAP and not _is_librarys(base)]
+        bases = [vars(base) for base in one.__mro__ if base.__flags__ & _HEAP and not _is_library(base.__module__)]
         found = {name for names in bases for name in names}
         for names in bases:
             ran = [name for name, held in names.items() if getattr(held, "__code__", None) in self._codes]
@@ -285,12 +288,18 @@ class Guards:
 
     def holds(self) -> bool:
         """Whether everything is as it was."""
+        try:
+            return self._hold()
+        except RuntimeError:  # Another thread is changing a dict.
+            return False
+
+    def _hold(self) -> bool:
         return (
             not any(self._empty)
             and list(map(len, self._fulls)) == self._dict_lens
             and list(map(len, self._lists)) == self._lens
             and all([now == then for now, then in self._sets])
-            and self._agree("_keys", lambda: chain.from_iterable(self._fulls))
+            and self._agree("_keys", lambda: chain.from_iterable(map(dict.keys, self._fulls)))
             and self._agree("_full_values", lambda: chain.from_iterable(map(dict.values, self._fulls)))
             and self._agree("_list_values", lambda: chain.from_iterable(self._lists))
             and self._agree("_named_values", lambda: map(_got, self._maps, self._names))
