@@ -84,3 +84,19 @@ def test_half_floats_keep_their_order() -> None:
     a, b, s = maker.input((50, 1), "float16"), maker.input((1, 40), "float16"), maker.input((), "float16")
     graph = maker.graph(maker("mul", maker("contract", a, b, spec="ij,jk->ik"), s))
     assert [node.outputs[0].size for node in simplify(lower(graph)).nodes if node.op == "mul"] == [2000]
+
+
+@pytest.mark.parametrize("spec", ["i,j->ij", "j,i->ij", "ik,jk->ij", "jk,ki->ij"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_products_of_two_vectors_are_exact(spec: str, dtype: type) -> None:
+    rows, columns = 131, 61
+    rng = np.random.default_rng(0)
+    sizes = {"i": rows, "j": columns, "k": 1}
+    first, second = (
+        rng.normal(size=[sizes[label] for label in labels]).astype(dtype)
+        for labels in spec.partition("->")[0].split(",")
+    )
+    m = Maker()
+    given = [m.input(array.shape, array.dtype.name) for array in (first, second)]
+    (found,) = run_plan(plan(lower(m.graph(m("contract", *given, spec=spec)))), [first, second])
+    assert found.tobytes() == np.einsum(spec, first, second).tobytes()
