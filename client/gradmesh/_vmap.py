@@ -13,6 +13,7 @@ from typing import Any
 from gradmesh import _tensor, _trace
 from gradmesh._batching import Operand, batched, moved, one
 from gradmesh._function import BatchedNode, Function, FunctionNode, VmapInfo
+from gradmesh._functions._common import dim_of
 from gradmesh._leaf import Edge, Leaf
 from gradmesh._modes import STATE
 from gradmesh._tensor import Tensor
@@ -324,5 +325,5 @@ def _placed(name: str, out_dims: Any, nest: Any, results: Sequence[Any], trace: 
             found.append(_trace.wrap(operand.value))
             continue
         value = operand.front(trace.size)
-        found.append(_trace.wrap(moved(value, 0, dim % len(value.spec.shape))))
+        found.append(_trace.wrap(moved(value, 0, dim_of(dim, len(value.spec.shape)))))
     return found

@@ -252,6 +252,8 @@ fails(lambda: torch.vmap(lambda a: a, in_dims=None)(x), 20)
 fails(lambda: torch.vmap(lambda: 1)(), 40)
 fails(lambda: torch.vmap(lambda a: 3)(x), 60)
 fails(lambda: torch.vmap(lambda a: a, out_dims=None)(x), 70)
+fails(lambda: torch.vmap(lambda a: a, out_dims=2)(x))
+fails(lambda: torch.vmap(lambda a: a.sum(), out_dims=-2)(x))
 fails(lambda: torch.vmap(lambda a, b: a, in_dims=(0,))(x, x), 20)
 fails(lambda: torch.vmap(torch.sin, randomness="no")(x), 60)
 """,
@@ -265,6 +267,8 @@ raises vmap(<lambda>, in_di
 raises vmap(<lambda>)(<inputs>): got no inputs.
 raises vmap(<lambda>, ...): `<lambda>` must only return Tensors, go
 raises vmap(<lambda>, ...): `<lambda>` can not return a BatchedTensor when ou
+raises Dimension out of range (expected to be in range of [-2, 1], but got 2)
+raises Dimension out of range (expected to be in range of [-1, 0], but got -2)
 raises vmap(<lambda>, in_di
 raises Only allowed values for randomness are 'error', 'different',
 """,

@@ -214,6 +214,7 @@ ROWS: tuple[Row, ...] = (
         S(T(5, 7), T(7, dtype="int64", low=0, high=4)),
         ref=lambda t, a, b: t.ldexp(a, b),
         dtypes=(*FLOATS, *COMPLEX),
+        specials=(S(L([1e-30, 3.0, 5.0]), L([150, -140, 3], dtype="int64")),),
     ),
     row("logaddexp2", *binary(), dtypes=FLOATS, specials=(S(EDGES_A, EDGES_B),)),
     row(

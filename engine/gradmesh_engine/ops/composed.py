@@ -238,7 +238,19 @@ _declare(
 )
 
 
+def _scaled(x: V, steps: V) -> V:
+    """The product of x and 2^steps, for whole numbers of steps: the power may overflow where the product does not."""
+    wide = convert(steps, dtype="float64")
+    two = lookup("expand")(constant(wide, 2.0), shape=steps.shape)
+    first = lookup("trunc")(wide * 0.5)
+    scaled = convert(x, dtype="float64") * pow_(two, first) * pow_(two, wide - first)
+    result: V = convert(scaled, dtype=floating(x.dtype).name)
+    return result
+
+
 def _ldexp(x: V, other: V) -> V:
+    if dtypes.category(other.dtype) == INT and dtypes.category(x.dtype) <= FLOAT:
+        return _scaled(x, other)
     two = constant(other, 2.0, dtype=floating(other.dtype))
     # A power of a number yields to tensors with dims as the operand it belongs to does.
     return as_float(x) * pow_(lookup("expand")(two, shape=other.shape), as_float(other))
