@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gradmesh_engine.backend import Pieces
+from gradmesh_engine.backend import Operand, Pieces
 from gradmesh_engine.errors import GradmeshError, OutOfRangeError
 from gradmesh_engine.program import compile_query
 from gradmesh_engine.session import Query
 from tests.cluster.cases import BUILDERS, Case, case, logistic, make, with_inputs
 from tests.cluster.conftest import Harness
 from tests.engine.graphs import Maker, random_graph
+from tests.engine.surroundings import ROWS, request_of
 
 
 @pytest.mark.parametrize("cluster", [1, 2, 3], indirect=True)
@@ -37,6 +38,15 @@ def test_random_graphs_give_the_bits_of_a_run_in_process(cluster: Harness, seed:
     graph, arrays, wrt = random_graph(seed, rows=200_003)
     program = compile_query(graph, Query((graph.outputs[0],), tuple(wrt), (False,)))
     there = with_inputs(program, seed)
+    there.assert_same_bits(cluster.run(there))
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_every_kind_of_kernel_gives_the_bits_of_a_run_in_process(cluster: Harness, name: str) -> None:
+    request = request_of(name)
+    program = compile_query(request.graph, request.query)
+    arrays = [np.asarray(array) for array in (*request.inputs, *request.cotangents)]
+    there = Case(program, tuple(Operand(array) for array in arrays), tuple(program.run(arrays)))
     there.assert_same_bits(cluster.run(there))
 
 

@@ -18,6 +18,7 @@ import numpy as np
 import threadpoolctl
 
 import gradmesh as gm
+from gradmesh._session import enter_session, leave_session
 from gradmesh.nn import functional as F
 from gradmesh_engine.local import LocalSession
 from gradmesh_engine.session import Request, Result, Session
@@ -169,7 +170,7 @@ def request_of(name: str) -> Request:
             array = array + 1j * rng.normal(size=shape)
         tensors.append(gm.from_numpy((array * row.scale).astype(dtype)).requires_grad_(row.gradients))
     recorder = _Recorder()
-    before = gm.set_default_session(recorder)
+    enter_session(recorder)
     try:
         results = row.make(*tensors)
         results = results if isinstance(results, tuple) else (results,)
@@ -179,7 +180,7 @@ def request_of(name: str) -> Request:
         else:
             results[0].numpy()
     finally:
-        gm.set_default_session(before)
+        leave_session(recorder)
     (request,) = recorder.requests
     return request
 
