@@ -25,8 +25,9 @@ from gradmesh_engine.ops.windows import Windows
 # Columns are made for as many images at a time as fit into this many bytes (at least one image).
 COLUMN_BYTES = 1 << 20
 
-# Products for each row of windows are worth it from so many filters of a group, and elements of a row of all images.
-FILTERS, ROW = 4, 128
+# Products for each row of windows are worth it from so many filters of a group, and elements of a row of the images
+# whose columns are made together.
+FILTERS, ROW = 4, 64
 
 # Elements of a weight's gradients for each row of windows, at most, before these are added up.
 SUMS = 1 << 16
@@ -86,7 +87,7 @@ class Geometry:
             and windows.kernel[0] > 1
             and windows.dilation[0] == 1
             and self.filters >= FILTERS * self.groups
-            and self.row * self.images >= ROW
+            and self.row * min(self.images, COLUMN_BYTES // (4 * max(self._by_rows_elements, 1)) or 1) >= ROW
             and (self.of != "input" or windows.stride[0] == 1)
             and (self.of != "weight" or self.outputs[0] * self.filters * self.column <= SUMS * self.groups)
         )
@@ -94,8 +95,10 @@ class Geometry:
     @property
     def column_elements(self) -> int:
         """Elements of an image's columns."""
-        if not self.by_rows:
-            return self.column * math.prod(self.outputs)
+        return self._by_rows_elements if self.by_rows else self.column * math.prod(self.outputs)
+
+    @property
+    def _by_rows_elements(self) -> int:
         return self.channels * math.prod(self.windows.kernel[1:]) * self.padded[0] * self.row
 
     def at_once(self, itemsize: int) -> int:
