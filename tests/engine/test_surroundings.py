@@ -95,25 +95,21 @@ def dirty_memory() -> Iterator[None]:
 SETTINGS = {f.__name__: f for f in (several_blas_threads, trapping, small_buffers, flushing, rounding_up, dirty_memory)}
 
 
-@pytest.mark.parametrize("name", ROWS)
-@pytest.mark.parametrize("setting", SETTINGS)
-def test_settings_change_nothing(setting: str, name: str) -> None:
+IN_BLOCKS = [name for name, row in ROWS.items() if row.blocks]
+SET = [
+    *[(setting, name, 1) for setting in SETTINGS for name in ROWS],
+    *[(setting, name, 3) for setting in ("several_blas_threads", "flushing", "rounding_up") for name in IN_BLOCKS],
+]
+
+
+@pytest.mark.parametrize(("setting", "name", "threads"), SET)
+def test_settings_change_nothing(setting: str, name: str, threads: int) -> None:
     request = request_of(name)
     with in_process(1) as session:
         plain = bits(session, request)
-    with SETTINGS[setting](), in_process(1) as session:
+    with SETTINGS[setting](), in_process(threads) as session:
         assert bits(session, request) == plain
         assert bits(session, request) == plain  # planned, on buffers that hold something
-
-
-@pytest.mark.parametrize("setting", ["several_blas_threads", "flushing", "rounding_up"])
-@pytest.mark.parametrize("name", [name for name, row in ROWS.items() if row.blocks])
-def test_settings_change_nothing_in_threads_that_help(setting: str, name: str) -> None:
-    request = request_of(name)
-    with in_process(1) as session:
-        plain = bits(session, request)
-    with SETTINGS[setting](), in_process(3) as session:
-        assert bits(session, request) == plain
 
 
 def test_the_table_shows_what_the_settings_would_change() -> None:

@@ -264,6 +264,9 @@ class Primitive(Op):
         cost: FLOPs (or equivalent units of one add) per call: `cost(specs, out, attrs) -> float`.
         time: its time in adds, like `cost`, where its FLOPs are faster than that.
         blas: "matmul" where its kernel multiplies matrices, "lapack" where it calls LAPACK, "" where BLAS has no part.
+        in_order: time in adds per element, of the result or of the operand it sums over, that C order costs beyond the
+            turned one: it turns images itself, or takes every other element of a row.
+        gathers: where its result is larger than what it adds up, this had better be gathered than be added by parts.
         cheap: pointwise or layout: may be recomputed rather than stored across a stage boundary.
         inplace: the kernel may write over an operand of equal shape and dtype.
         neutral: an application whose result has the spec of its only operand changes nothing, and is the operand.
@@ -284,6 +287,8 @@ class Primitive(Op):
     cost: Callable[[Specs, TensorSpec, Mapping[str, AttrValue]], float]
     time: Callable[[Specs, TensorSpec, Mapping[str, AttrValue]], float] | None = None
     blas: Literal["", "matmul", "lapack"] = ""
+    in_order: float = 0.0
+    gathers: bool = False
     cheap: bool = False
     inplace: bool = False
     neutral: bool = False

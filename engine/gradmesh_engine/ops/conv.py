@@ -165,6 +165,7 @@ conv = declare(
         turned=_turned,
         cost=_conv_cost,
         time=lambda specs, out, attrs: _time(_conv_cost(specs, out, attrs), specs[1].shape[0]),
+        in_order=4.0,
     )
 )
 
@@ -273,6 +274,7 @@ conv_input = declare(
         turned=_turned,
         cost=_input_cost,
         time=lambda specs, out, attrs: _time(_input_cost(specs, out, attrs), specs[1].shape[0]),
+        in_order=4.0,
     )
 )
 
@@ -378,5 +380,6 @@ conv_weight = declare(
         turned=_turned,
         cost=_weight_cost,
         time=lambda specs, out, attrs: _time(_weight_cost(specs, out, attrs), out.shape[0]),
+        in_order=8.0,
     )
 )

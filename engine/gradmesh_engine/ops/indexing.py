@@ -276,6 +276,7 @@ put_add = declare(
         vjp=lambda g, y, index, values, dim, size: (None, take(g, index, dim=dim)),
         axes=_put_add_axes,
         cost=lambda specs, out, attrs: 2.0 * specs[1].size + out.size,
+        gathers=True,
     )
 )
 

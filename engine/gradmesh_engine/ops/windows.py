@@ -403,6 +403,7 @@ window_sum = declare(
         axes=_reduced_axes,
         turned=_turned,
         cost=_reduced_cost,
+        in_order=16.0,
     )
 )
 
@@ -481,6 +482,7 @@ window_max = declare(
         axes=_reduced_axes,
         turned=_turned,
         cost=_reduced_cost,
+        in_order=16.0,
     )
 )
 
@@ -603,6 +605,7 @@ window_max_spread = declare(
         axes=_triple_axes,
         turned=_turned,
         cost=_triple_cost,
+        in_order=10.0,
     )
 )
 window_max_pick = declare(
@@ -618,5 +621,6 @@ window_max_pick = declare(
         axes=_triple_axes,
         turned=_turned,
         cost=_triple_cost,
+        in_order=40.0,
     )
 )

@@ -36,18 +36,6 @@ REDUCE_COSTS: Final[Mapping[str, tuple[float, float]]] = {
 }
 """Adds' worth of time that short runs cost a reduction: per run, and the most per element."""
 
-PLAIN_COSTS: Final[Mapping[str, float]] = {
-    "conv": 4.0,
-    "conv_input": 4.0,
-    "conv_weight": 8.0,
-    "window_max": 16.0,
-    "window_max_pick": 40.0,
-    "window_max_spread": 10.0,
-    "window_sum": 16.0,
-}
-"""Adds' worth of time per element, of the result or a contraction's operand, that C order costs other ops: they
-turn images themselves, or take every other element of a row."""
-
 TURN_COST: Final = 6.0
 """Adds' worth of time per element that turning a block takes."""
 
@@ -191,14 +179,15 @@ class _Sets:
     def _met(self, index: int) -> int:
         """The value whose elements a node goes through: an operand where it reduces along the axis."""
         value, node = self.first + index, self.graph.nodes[index]
-        reduces = node.op in REDUCE_COSTS or (node.op in PLAIN_COSTS and self.scope.dims[value] is None)
+        reduces = node.op in REDUCE_COSTS or (primitive_of(node.op).in_order and self.scope.dims[value] is None)
         return node.inputs[0] if reduces else value
 
     def _extra(self, index: int, met: int, *, turned: bool) -> float:
         """Adds' worth of time per element that a node takes because its runs are short."""
         node = self.graph.nodes[index]
-        if node.op in PLAIN_COSTS:
-            return START_COST / self.scope.rows if turned else PLAIN_COSTS[node.op]
+        in_order = primitive_of(node.op).in_order
+        if in_order:
+            return START_COST / self.scope.rows if turned else in_order
         patterns = self._patterns(node, met)
         if not patterns:
             return 0.0

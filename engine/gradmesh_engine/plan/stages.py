@@ -29,11 +29,8 @@ READ_COST: Final = 4.0
 """Adds per element that keeping and reading an operand of such a chain counts for."""
 
 
-GATHERED: Final = frozenset({"put_add"})
-"""Reductions that run once where they make more than they read, see:"""
-
 GATHERED_BYTES: Final = 1 << 20
-"""Results from which on their partials, one per group, cost more than gathering what they are made of."""
+"""Results of ops that gather from which on their partials, one per group, cost more than what they are made of."""
 
 _NEVER: Final = 1 << 30
 _FULL: Final = float("inf")
@@ -146,7 +143,7 @@ def _gathered(graph: Graph, governing: Sequence[Factor | None]) -> list[int]:
     """
     first, found = len(graph.inputs), []
     for index, node in enumerate(graph.nodes):
-        size = node.outputs[0].nbytes if node.op in GATHERED and _reduces(governing[index]) else 0
+        size = node.outputs[0].nbytes if primitive_of(node.op).gathers and _reduces(governing[index]) else 0
         if size < GATHERED_BYTES:
             continue
         expanded = [
