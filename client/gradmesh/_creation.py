@@ -88,16 +88,16 @@ def _leaf(value: Any) -> tuple[Any, np.dtype]:
 
 
 def _known(dtype: np.dtype) -> np.dtype:
-    """`dtype` in native byte order. Raises UnknownDTypeError for one outside the table."""
-    native = dtype.newbyteorder("=")
-    if native.name not in dtypes.BY_NAME:
+    """The table's own dtype of this name. Raises UnknownDTypeError where there is none."""
+    known = dtypes.BY_NAME.get(dtype.name)
+    if known is None:
         raise UnknownDTypeError(
             f"can't convert np.ndarray of type numpy.{dtype.name}",
             expected=", ".join(dtypes.BY_NAME),
             got=dtype.name,
             remedy="cast the array with astype",
         )
-    return native
+    return known
 
 
 def _array_of(data: object, dtype: np.dtype | None) -> np.ndarray:

@@ -33,6 +33,13 @@ BY_NAME: Final[dict[str, np.dtype]] = {dtype.name: dtype for dtype in ALL}
 NAMES: Final[dict[np.dtype, str]] = {dtype: dtype.name for dtype in ALL}
 """`dtype.name` without NumPy's microsecond of work."""
 
+OWN: Final[dict[np.dtype, np.dtype]] = {dtype: dtype for dtype in ALL}
+"""For each dtype the object that NumPy itself has for it.
+
+NumPy makes further, equal objects: in changing the byte order, in unpickling. Where an operand and the result are the
+same memory under two such objects, a ufunc that broadcasts copies the operand first.
+"""
+
 BOOL, INT, FLOAT, COMPLEX = range(4)
 
 _CATEGORY: Final[dict[np.dtype, int]] = {

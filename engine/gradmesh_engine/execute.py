@@ -17,6 +17,7 @@ import numpy as np
 
 from gradmesh_engine.arithmetic import ieee
 from gradmesh_engine.combine import COMBINERS, Accumulator, Subtree, finish
+from gradmesh_engine.dtypes import OWN
 from gradmesh_engine.errors import GradmeshError, InternalError
 from gradmesh_engine.graph import TensorSpec
 from gradmesh_engine.memory import ALIGNMENT, empty, maker
@@ -216,9 +217,10 @@ class _Emitter:
         return Site(ins, self.local(value), dict(node.attrs), dim, length, self.scratch, same)
 
     def local(self, value: int) -> TensorSpec:
-        if not self.rows or value in self.whole_reads:
-            return self.plan.graph.specs[value]
-        return self.plan.block_spec(value, self.rows)
+        whole = not self.rows or value in self.whole_reads
+        spec = self.plan.graph.specs[value] if whole else self.plan.block_spec(value, self.rows)
+        own = OWN[spec.dtype]
+        return spec if spec.dtype is own else TensorSpec(spec.shape, own)
 
     whole_reads: frozenset[int] = frozenset()
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import pickle
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
+from gradmesh_engine.graph import TensorSpec
 from gradmesh_engine.local import LocalSession
 from gradmesh_engine.ops import Scratch
 from gradmesh_engine.program import ProgramCache, compile_query, grad_fns
@@ -122,3 +125,30 @@ def test_kernels_share_what_they_need_during_a_call() -> None:
     (larger,) = scratch.arrays(((640, 1000), np.dtype("float32")))
     wide[...], larger[...] = 1, 2
     assert (wide == 1).all()
+
+
+def odd(dtype: np.dtype, how: str) -> np.dtype:
+    """An equal dtype that is another object."""
+    made = dtype.newbyteorder("=") if how == "byte order" else pickle.loads(pickle.dumps(dtype))
+    assert made == dtype and made is not dtype
+    return made
+
+
+@pytest.mark.parametrize("how", ["byte order", "pickle"])
+@pytest.mark.parametrize("size", [1024, 65_536])
+def test_a_result_in_the_place_of_its_operand_copies_nothing(size: int, how: str) -> None:
+    m = Maker()
+    x, row = m.input((size, 64), "float32"), m.input((64,), "float32")
+    m.specs[x] = m.inputs[x] = TensorSpec((size, 64), odd(np.dtype(np.float32), how))
+    added = m("add", m("exp", x), m("expand", row, shape=(size, 64)))
+    graph = m.graph(m("reduce_sum", m("tanh", added), dims=(0, 1)))
+    program = compile_query(graph, Query())
+    arrays = [np.zeros((size, 64), np.float32), np.zeros(64, np.float32)]
+    program.run(arrays)
+    tracemalloc.start()
+    try:
+        program.run(arrays)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 128 << 10
