@@ -33,27 +33,33 @@ _Q: Final = (
 )  # fmt: skip
 
 
-def _horner(t: np.ndarray, coefficients: Sequence[float], out: np.ndarray) -> None:
-    np.multiply(t, coefficients[-1], out=out)
-    np.add(out, coefficients[-2], out=out)
+def _numbers(values: Sequence[float], dtype: np.dtype) -> list[np.ndarray]:
+    """Numbers as 0-d arrays: a ufunc would make one of each Python number at every call."""
+    return [np.array(value, dtype) for value in values]
+
+
+def _horner(t: np.ndarray, coefficients: Sequence[np.ndarray], out: np.ndarray) -> None:
+    np.multiply(t, coefficients[-1], out)
+    np.add(out, coefficients[-2], out)
     for coefficient in coefficients[-3::-1]:
-        np.multiply(out, t, out=out)
-        np.add(out, coefficient, out=out)
+        np.multiply(out, t, out)
+        np.add(out, coefficient, out)
 
 
 def _erf_float32(shape: tuple[int, ...]) -> Run:
     squared, divisor = (np.empty(shape, np.float32) for _ in range(2))
     # Limits are arrays, because two arrays meet in half the time of an array and a number.
     edge, top, bottom = (np.full(shape, v, np.float32) for v in (_EDGE**2, 1.0, -1.0))
+    p, q = (_numbers(values, np.dtype(np.float32)) for values in (_P, _Q))
 
     def run(x: np.ndarray, out: np.ndarray) -> None:
-        np.multiply(x, x, out=squared)
+        np.multiply(x, x, squared)
         np.minimum(squared, edge, out=squared)
-        _horner(squared, _P, out)
-        _horner(squared, _Q, divisor)
-        np.divide(out, divisor, out=out)
+        _horner(squared, p, out)
+        _horner(squared, q, divisor)
+        np.divide(out, divisor, out)
         # Beyond the edge this grows with x, and is cut off.
-        np.multiply(out, x, out=out)
+        np.multiply(out, x, out)
         np.minimum(out, top, out=out)
         np.maximum(out, bottom, out=out)
 
@@ -70,85 +76,102 @@ _LOGIT: Final = (
 
 def _normal_cdf_float32(shape: tuple[int, ...]) -> Run:
     squared = np.empty(shape, np.float32)
+    logit = _numbers(_LOGIT, squared.dtype)
+    half = np.array(0.5, np.float32)
 
     def run(x: np.ndarray, out: np.ndarray) -> None:
-        np.multiply(x, x, out=squared)
-        _horner(squared, _LOGIT, out)
-        np.multiply(out, x, out=out)
-        np.tanh(out, out=out)
-        np.multiply(out, 0.5, out=out)
-        np.add(out, 0.5, out=out)
+        np.multiply(x, x, squared)
+        _horner(squared, logit, out)
+        np.multiply(out, x, out)
+        np.tanh(out, out)
+        np.multiply(out, half, out)
+        np.add(out, half, out)
 
     return run
 
 
 # --- float64 --------------------------------------------------------------------------------------
 
-_STEPS: Final = 1 << 10
+_STEPS: Final = 1 << 11
 """Values of a table per unit of x. With more of them it leaves the cache; with fewer the step needs another term."""
+
+_PLACES: Final = 1 << 15
+"""Places of a table, one for all that as many low bits can be, those of NaN too: 16 units of x."""
 
 _ROUNDER: Final = 1.5 * 2.0**52 / _STEPS
 """Added to x, it leaves x rounded to a multiple of 1 / _STEPS, and its number in the low bits."""
 
-_ROUNDER_BITS: Final = int(np.array(_ROUNDER).view(np.int64))
 
-_SHIFT: Final = 0.00519 / (2 * _STEPS) ** 2
-"""What the step's term in h⁴ that is left out comes to near 0, spread by the term in h² (of λ = 1)."""
+def _table(low: float, high: float, values: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """Values from `low` to `high`, each at the place that the low bits of its number say: below 0 from the end on."""
+    numbers = np.arange(round(low * _STEPS), round(high * _STEPS) + 1)
+    table = np.zeros(_PLACES)
+    table[numbers] = values(numbers / _STEPS)
+    return table
+
+
+def _each(function: Callable[[float], float]) -> Callable[[np.ndarray], np.ndarray]:
+    return lambda x: np.array([function(one) for one in x.tolist()])
 
 
 @cache
 def _erf_table() -> np.ndarray:
-    values = [math.erf(j / _STEPS) for j in range(-6 * _STEPS, 6 * _STEPS + 1)]
-    values[6 * _STEPS] = -0.0  # plus a step of 0 or -0 this keeps the sign
-    return np.array(values)
+    table = _table(-6.0, 6.0, _each(math.erf))
+    table[0] = -0.0  # plus a step of 0 or -0 this keeps the sign
+    return table
 
 
 @cache
 def _erfc_table() -> np.ndarray:
-    return np.array([math.erfc(j / _STEPS) for j in range(-6 * _STEPS, 7 * _STEPS // 2 + 1)])
+    return _table(-6.0, 3.5, _each(math.erfc))
+
+
+def _cdf_values(x: np.ndarray) -> np.ndarray:
+    # z = -x / sqrt 2 is rounded; erfc follows what that loses by its slope. The first product is exact.
+    high, low = 0.7071067690849304, 1.210161710447897e-08  # of sqrt 0.5
+    z = -x * high - x * low
+    lost = (-x * high - z) - x * low
+    values: np.ndarray = 0.5 * (_each(math.erfc)(z) - 2 / math.sqrt(math.pi) * np.exp(-z * z) * lost)
+    return values
 
 
 @cache
 def _cdf_table() -> np.ndarray:
-    # z = -x / sqrt 2 is rounded; erfc follows what that loses by its slope. The first product is exact.
-    x = np.arange(-5 * _STEPS, 9 * _STEPS + 1) / -_STEPS
-    high, low = 0.7071067690849304, 1.210161710447897e-08  # of sqrt 0.5
-    z = x * high + x * low
-    lost = (x * high - z) + x * low
-    return 0.5 * (np.array([math.erfc(one) for one in z]) - 2 / math.sqrt(math.pi) * np.exp(-z * z) * lost)
+    return _table(-5.0, 9.0, _cdf_values)
 
 
-def _stepped(shape: tuple[int, ...], table: np.ndarray, low: float, rate: float, slope: float) -> Run:
-    """A kernel for a function with the derivative slope * e^(-rate x²), from its values in steps from `low`.
+def _stepped(shape: tuple[int, ...], table: np.ndarray, low: float, high: float, rate: float, slope: float) -> Run:
+    """A kernel for a function with the derivative slope * e^(-λ x²), λ = `rate`, from its values from `low` to `high`.
 
-    With r the nearest step, h = x - r and m = (x + r) / 2, the integral of e^(-λ u²) from r to x is
-    h e^(-λ m²) (1 + h² (2 λ² m² - λ) / 12), to terms in h⁴ (Taylor's series about m). x is cut off at the table's ends.
+    With r the nearest step, h = x - r and p = x r, the mean of e^(-λ u²) from r to x is
+    e^(-λ p - λ h² / 3 + λ² h² p / 6), to terms in h⁴ (Taylor's series about the middle): the exponent is
+    (p - 2 / λ) (λ² h² / 6 - λ) - 2. x is cut off at the table's ends.
     """
-    high = low + (table.size - 1) / _STEPS
-    first = _ROUNDER_BITS + round(low * _STEPS)
-    rounded, h, e, w = (np.empty(shape) for _ in range(4))
+    rounded, h, e = (np.empty(shape) for _ in range(3))
     number = rounded.view(np.int64)
-    constant, linear = slope * rate * (_SHIFT * rate - 1 / 12), slope * rate / -6
+    bits = np.array(_PLACES - 1)
+    rounder, bottom, top, shift, curve, fall, height = _numbers(
+        (_ROUNDER, low, high, 2 / rate, rate * rate / 6, rate, slope * math.exp(-2)), rounded.dtype
+    )
 
     def run(x: np.ndarray, out: np.ndarray) -> None:
-        np.clip(x, low, high, out=out)
-        np.add(out, _ROUNDER, out=rounded)
-        np.subtract(rounded, _ROUNDER, out=e)
-        np.subtract(out, e, out=h)
-        np.add(out, e, out=e)
-        np.square(e, out=e)
-        np.multiply(e, rate / -4, out=e)
-        np.multiply(e, linear, out=w)
-        np.exp(e, out=e)
-        np.multiply(e, h, out=e)
-        np.square(h, out=h)
-        np.add(w, constant, out=w)
-        np.multiply(w, h, out=w)
-        np.add(w, slope, out=w)
-        np.multiply(e, w, out=e)
-        np.subtract(number, first, out=number)
-        table.take(number, None, out, "clip")  # "clip" for what NaN makes of it
-        np.add(out, e, out=out)
+        # Where a call may write over an operand it does: it moves a third less through the cache.
+        x.clip(bottom, top, out)
+        np.add(out, rounder, rounded)
+        np.subtract(rounded, rounder, e)
+        np.subtract(out, e, h)
+        np.multiply(e, out, e)
+        np.subtract(e, shift, e)
+        np.square(h, out)
+        np.multiply(out, curve, out)
+        np.subtract(out, fall, out)
+        np.multiply(e, out, e)
+        np.exp(e, e)
+        np.multiply(e, h, e)
+        np.multiply(e, height, e)
+        np.bitwise_and(number, bits, number)
+        table.take(number, None, out, "wrap")  # none is out of bounds, which "wrap" sees fastest
+        np.add(out, e, out)
 
     return run
 
@@ -171,7 +194,7 @@ def _tail(x: np.ndarray, rate: float, height: float) -> np.ndarray:
     rounded = (x + _TAIL_ROUNDER) - _TAIL_ROUNDER
     power = np.exp(rounded * rounded * -rate) * np.exp((x - rounded) * (x + rounded) * -rate)
     series = np.empty_like(x)
-    _horner(1 / (x * x * rate), [height / math.sqrt(rate) * c for c in _TAIL], series)
+    _horner(1 / (x * x * rate), _numbers([height / math.sqrt(rate) * c for c in _TAIL], x.dtype), series)
     result: np.ndarray = power * (series / x)
     return result
 
@@ -179,18 +202,19 @@ def _tail(x: np.ndarray, rate: float, height: float) -> np.ndarray:
 def _with_tail(body: Run, shape: tuple[int, ...], sign: float, rate: float, height: float) -> Run:
     """`body`, with `_tail` of sign * x where that is beyond 3.5 / sqrt(rate): rare, so only those are computed."""
     beyond = np.empty(shape, np.bool_)
-    meets, edge = (np.greater, 3.5 / math.sqrt(rate)) if sign > 0 else (np.less, -3.5 / math.sqrt(rate))
+    meets = np.greater if sign > 0 else np.less
+    edge = np.array(sign * 3.5 / math.sqrt(rate))
 
     def run(x: np.ndarray, out: np.ndarray) -> None:
         body(x, out)
-        if meets(x, edge, out=beyond).any():
+        if meets(x, edge, beyond).any():
             out[beyond] = _tail(sign * x[beyond], rate, height)
 
     return run
 
 
 def _erfc_float64(shape: tuple[int, ...]) -> Run:
-    return _with_tail(_stepped(shape, _erfc_table(), -6.0, 1.0, -2 / math.sqrt(math.pi)), shape, 1.0, 1.0, 1.0)
+    return _with_tail(_stepped(shape, _erfc_table(), -6.0, 3.5, 1.0, -2 / math.sqrt(math.pi)), shape, 1.0, 1.0, 1.0)
 
 
 # --- kernels --------------------------------------------------------------------------------------
@@ -200,7 +224,7 @@ def erf(shape: tuple[int, ...], dtype: np.dtype) -> Run:
     """A kernel for erf(x), within 3 units in the last place. `out` must not be `x`."""
     if dtype == np.float32:
         return _erf_float32(shape)
-    return _stepped(shape, _erf_table(), -6.0, 1.0, 2 / math.sqrt(math.pi))
+    return _stepped(shape, _erf_table(), -6.0, 6.0, 1.0, 2 / math.sqrt(math.pi))
 
 
 def erfc(shape: tuple[int, ...], dtype: np.dtype) -> Run:
@@ -221,6 +245,6 @@ def erfc(shape: tuple[int, ...], dtype: np.dtype) -> Run:
 def normal_cdf(shape: tuple[int, ...], dtype: np.dtype) -> Run:
     """A kernel for (1 + erf(x / sqrt 2)) / 2. `out` must not be `x`."""
     if dtype != np.float32:
-        body = _stepped(shape, _cdf_table(), -5.0, 0.5, 1 / math.sqrt(2 * math.pi))
+        body = _stepped(shape, _cdf_table(), -5.0, 9.0, 0.5, 1 / math.sqrt(2 * math.pi))
         return _with_tail(body, shape, -1.0, 0.5, 0.5)
     return _normal_cdf_float32(shape)
