@@ -50,11 +50,11 @@ if hasattr(os, "register_at_fork"):
 
 
 class _Ranges:
-    """Hands out consecutive ranges of groups. Final."""
+    """Hands out consecutive ranges of groups: as many for each thread, of nearly as many groups. Final."""
 
     def __init__(self, groups: int, threads: int) -> None:
         self._groups = groups
-        self._step = max(1, groups // (threads * _CHUNKS))
+        self._ranges = threads * _CHUNKS
         self._next = 0
         self._lock = Lock()
 
@@ -64,7 +64,8 @@ class _Ranges:
             first = self._next
             if first >= self._groups:
                 return None
-            self._next = stop = min(first + self._step, self._groups)
+            self._next = stop = first + -(-(self._groups - first) // self._ranges)
+            self._ranges -= 1
             return first, stop
 
     def end(self) -> None:
