@@ -11,7 +11,7 @@ from gradmesh_engine.ops import primitive_of
 from gradmesh_engine.plan.stages import Cut
 from gradmesh_engine.plan.types import Slot, Split
 
-BLOCK_BYTES: Final = 4 << 20
+BLOCK_BYTES: Final = 5 << 20
 """Bytes of live values a block may have: they stay in cache, and calls are long beside their overhead."""
 
 SLACK: Final = 0.125
