@@ -9,6 +9,7 @@ import argparse
 import os
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -46,13 +47,26 @@ class Watched:
 
 def wrap_kernels(program: Program, wrap: Callable[[Callable[..., Any], int], Callable[..., Any]]) -> None:
     """Put `wrap(kernel, value)` in the place of every kernel of a program that has run, by the value it makes."""
+
+    def wrapped(call: Callable[..., Any], value: int) -> Callable[..., Any]:
+        # Where there are three operands or more, `call` holds the first of them.
+        return partial(wrap(call.func, value), *call.args) if isinstance(call, partial) else wrap(call, value)
+
     (runners,) = program._idle
     for runner in runners:
         for part in (runner._whole, *runner._blocks.values()):
-            names = {} if part is None else part.code.namespace
+            if part is None:
+                continue
+            names = part.code.namespace
             for name, thing in list(names.items()):
                 if name[0] == "k" and name[1:].isdigit():
                     names[name] = wrap(thing, int(name[1:]))
+            first = len(program.plan.graph.inputs)
+            for steps, nodes in part.code.tables:
+                steps[:] = [
+                    (wrapped(call, first + node), a, b, out)
+                    for (call, a, b, out), node in zip(steps, nodes, strict=True)
+                ]
 
 
 def kernel_seconds(program: Program, arrays: list[np.ndarray], runs: int = 5) -> tuple[float, dict[int, float]]:

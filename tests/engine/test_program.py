@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+from gradmesh_engine.errors import GradmeshError
 from gradmesh_engine.graph import TensorSpec
 from gradmesh_engine.local import LocalSession
 from gradmesh_engine.ops import Scratch
@@ -152,3 +153,26 @@ def test_a_result_in_the_place_of_its_operand_copies_nothing(size: int, how: str
     finally:
         tracemalloc.stop()
     assert peak < 128 << 10
+
+
+@pytest.mark.parametrize("length", [2, 400])
+def test_short_and_long_code_is_the_same_to_its_callers(length: int) -> None:
+    m = Maker()
+    x, index, seen = m.input((4,)), m.input((2,), "int64"), m.input((4,))
+    first = v = m("take", x, index, dim=0, wrap=False)
+    for step in range(length):
+        v = m("where", m("gt", v, first), m("sin", v), m("cos", v)) if step % 2 else m("mul", v, first)
+    program = compile_query(m.graph(first, v, m("reshape", seen, shape=(2, 2))), Query())
+    values, chosen = np.array([0.1, -0.4, 0.8, 2.0]), np.array([3, 1])
+    results = program.run([values, chosen, values])
+    expected = [array.tobytes() for array in results]
+    with pytest.raises(GradmeshError, match="out of bounds") as caught:
+        program.run([values, np.array([0, 4]), values])
+    assert caught.value.node == 0
+    program.run([values + 1, chosen, values])  # Nothing a caller was given is written again.
+    assert [array.tobytes() for array in results] == expected
+    wanted = start = values[chosen]
+    for step in range(length):
+        wanted = np.where(wanted > start, np.sin(wanted), np.cos(wanted)) if step % 2 else wanted * start
+    np.testing.assert_allclose(results[1], wanted)
+    assert ("for call" in program.source()) == (length > 100)

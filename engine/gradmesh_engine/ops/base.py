@@ -248,6 +248,7 @@ class Primitive(Op):
     Attributes:
         spec: shape and dtype rule: `spec(specs, **attrs) -> TensorSpec`.
         kernel: `kernel(site) -> run(*ins, out)`, which writes the result into `out`.
+        ufunc: what the kernel gives, where that is a ufunc at any site.
         view: instead of a kernel, `view(site) -> run(*ins) -> array` that makes a view, no copy.
         accumulate: optional, `accumulate(site) -> run(*ins, acc)`, which adds into `acc` in place.
         positional: the kernel depends on the position of the block along the split dim; `run` then
@@ -276,6 +277,7 @@ class Primitive(Op):
 
     spec: Callable[..., TensorSpec]
     kernel: Callable[[Site], Callable[..., Any]] | None = None
+    ufunc: np.ufunc | None = None
     view: Callable[[Site], Callable[..., np.ndarray]] | None = None
     accumulate: Callable[[Site], Callable[..., Any]] | None = None
     positional: bool = False

@@ -235,6 +235,7 @@ def pointwise(
             doc=doc,
             spec=spec,
             kernel=(lambda site: kernel) if isinstance(kernel, np.ufunc) else kernel,
+            ufunc=kernel if isinstance(kernel, np.ufunc) else None,
             vjp=vjp,
             axes=pointwise_axes,
             turned=unturned,
