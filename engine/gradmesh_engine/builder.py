@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from gradmesh_engine.budget import current_budget
-from gradmesh_engine.graph import Attrs, AttrValue, Graph, Node, TensorSpec, exact
+from gradmesh_engine.graph import Attrs, AttrValue, Graph, Node, TensorSpec, exact, known
 
 if TYPE_CHECKING:
     from gradmesh_engine.ops.base import Op, Primitive
@@ -80,6 +81,7 @@ class V:
         return _unary("neg", self)
 
 
+@cache
 def _table_op(name: str) -> Primitive:
     from gradmesh_engine.ops import primitive_of
 
@@ -156,6 +158,7 @@ class Builder:
     def input(self, spec: TensorSpec) -> V:
         """Append an input. All inputs come before the first node."""
         assert not self._nodes, "inputs come before nodes"
+        spec = known(spec)
         self._inputs.append(spec)
         self._specs.append(spec)
         return V(self, len(self._specs) - 1, spec)
@@ -186,20 +189,18 @@ class Builder:
         return V(self, found, spec)
 
     def again(self, node: Node, inputs: tuple[int, ...]) -> V:
-        """A primitive node of another graph over values of this one, as `append` does it."""
+        """A primitive node of another graph over values of this one, as `append` does it; its origin stays."""
         if self._budget is not None:
             self._budget.spend(1 + len(inputs) // 16)
-        attrs = node.attrs
-        key = (node.op, inputs, attrs, exact(attrs)) if attrs else (node.op, inputs)
-        spec = node.outputs[0]
-        found = self._seen.get(key)
-        if found is None:
-            found = len(self._specs)
-            same = inputs == node.inputs and self.origin == node.origin and self.segment == node.segment
-            self._nodes.append(node if same else Node(node.op, inputs, attrs, node.outputs, self.origin, self.segment))
-            self._specs.append(spec)
-            self._seen[key] = found
-        return V(self, found, spec)
+        attrs, specs = node.attrs, self._specs
+        number = len(specs)
+        found = self._seen.setdefault((node.op, inputs, attrs, exact(attrs)) if attrs else (node.op, inputs), number)
+        if found == number:
+            if inputs is not node.inputs and inputs != node.inputs:
+                node = Node(node.op, inputs, attrs, node.outputs, node.origin, node.segment)
+            self._nodes.append(node)
+            specs.append(node.outputs[0])
+        return V(self, found, specs[found])
 
     def find(self, op: str, inputs: tuple[int, ...]) -> V | None:
         """The value of a node without attributes, if it is there."""

@@ -105,14 +105,18 @@ class _Call(NamedTuple):
     node: int
     op: str
     kernel: Callable[..., Any]
-    values: tuple[int, ...]
-    arrays: tuple[np.ndarray, ...]
+    values: list[int]
+    arrays: list[np.ndarray]
 
     @property
     def step(self) -> Step:
         """The same as an entry of a table."""
-        *others, a, b, out = self.arrays if len(self.arrays) > 2 else (self.arrays[0], None, self.arrays[1])
-        return (partial(self.kernel, *others) if others else self.kernel), a, b, out
+        arrays, kernel = self.arrays, self.kernel
+        if len(arrays) == 2:
+            return kernel, arrays[0], None, arrays[1]
+        if len(arrays) > 3:
+            kernel = partial(kernel, *arrays[:-3])
+        return kernel, arrays[-3], arrays[-2], arrays[-1]
 
 
 class Table(NamedTuple):
@@ -199,8 +203,9 @@ class Code:
                 if node >= 0:
                     return node
                 table = self.tables[-2 - node]
-                result = frame.f_locals["out"]  # no other call has this very array for its result
-                return next(at for at, step in zip(table.nodes, table.steps, strict=True) if step[-1] is result)
+                # Calls that write over an operand are ufuncs, which raise nothing: this names one of the others.
+                called = tuple(id(frame.f_locals[name]) for name in ("call", "a", "b", "out"))
+                return next(at for at, s in zip(table.nodes, table.steps, strict=True) if tuple(map(id, s)) == called)
             trace = trace.tb_next
         return -1
 
@@ -346,7 +351,7 @@ class _Emitter:
         node = self.plan.graph.nodes[index]
         value = self.first + index
         spec = self.local(value)
-        self.like[value] = _shape_only(spec)
+        like = self.like[value] = _shape_only(spec)
         self.root[value] = value
         if value in self.fresh:
             self.code.line("    " * self.code.depth + f"v{value} = {self.code.bind(f's{value}', maker(spec))}()", index)
@@ -355,33 +360,36 @@ class _Emitter:
             for i in node.inputs:
                 root = self.root[i]
                 if (
-                    root in self.slab
-                    and self.last_use[root] == step
+                    self.last_use[root] == step
+                    and root in self.slab
                     and i not in self.broadcast
                     and i in self.static
                     and self.local(i) == spec
-                    and self.like[i].strides == self.like[value].strides
+                    and self.like[i].strides == like.strides
                     and (i == root or self.static[i].ctypes.data == self.slab[root].ctypes.data)
                 ):
                     self.slab[value] = self.slab.pop(root)
-                    self.static[value] = _on(self.slab[value], spec)
+                    self.static[value] = self.static[i]
                     return
         self.slab[value], self.static[value] = self.slabs.take(spec)
 
     def release(self, index: int, step: int) -> None:
         """Take back the memory of what was used for the last time."""
-        value = self.first + index
-        for i in {self.root.get(j, j) for j in (*self.plan.graph.nodes[index].inputs, value)}:
-            if i in self.slab and self.last_use.get(i, -1) <= step:
-                self.slabs.give(self.slab.pop(i))
+        slab, root = self.slab, self.root
+        for j in (*self.plan.graph.nodes[index].inputs, self.first + index):
+            i = root.get(j, j)
+            if i in slab and self.last_use.get(i, -1) <= step:
+                self.slabs.give(slab.pop(i))
 
     def make(self, index: int, kernel: Callable[..., Any], start: str) -> None:
         """Emit the call that makes a node's result."""
         node, value = self.plan.graph.nodes[index], self.first + index
-        values = (*[self.broadcast.get(i, i) for i in node.inputs], value)
-        static = self.static
-        if node.inputs and all([i in static for i in values]) and not primitive_of(node.op).positional:
-            self.code.step(_Call(index, node.op, kernel, values, tuple([static[i] for i in values])))
+        static, broadcast = self.static, self.broadcast
+        values = [broadcast.get(i, i) for i in node.inputs]
+        values.append(value)
+        arrays = [static[i] for i in values if i in static]
+        if 1 < len(values) == len(arrays) and not primitive_of(node.op).positional:
+            self.code.step(_Call(index, node.op, kernel, values, arrays))
         else:
             self.code.line("    " * self.code.depth + self.call(index, kernel, self.name(value), start), index)
 
@@ -551,8 +559,8 @@ class WholeCode:
                 emitter.buffer(index, kernel, step)
                 emitter.make(index, kernel, "0")
             emitter.release(index, step)
-            gone = [f"v{v}" for v in dead_at.get(step, ()) if v not in emitter.static and v <= value]
-            if gone and drop:
+            gone = [f"v{v}" for v in dead_at.get(step, ()) if v not in emitter.static and v <= value] if drop else ()
+            if gone:
                 code.line(f"    {' = '.join(gone)} = None")
         code.flush()
         results = [emitter.name(v) + (".copy()" if roots[v] in copied else "") for v in stage.results]

@@ -11,7 +11,7 @@ import math
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TypeAlias
 
 import numpy as np
@@ -44,8 +44,17 @@ class TensorSpec:
         """Bytes of the dense value."""
         return self.size * self.dtype.itemsize
 
+    def __hash__(self) -> int:
+        return hash(self.shape)  # Hashing a dtype takes as long again; few shapes come with several.
+
     def __str__(self) -> str:
         return f"{self.dtype.name}[{', '.join(map(str, self.shape))}]"
+
+
+@lru_cache(maxsize=4096)
+def known(spec: TensorSpec) -> TensorSpec:
+    """The object that stands for all equal specs: comparing it with itself takes no time."""
+    return spec
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +149,7 @@ def exact(attrs: Attrs) -> tuple[object, ...]:
 
     Goes into every key beside the attributes themselves.
     """
-    return tuple([_exact(value) for _, value in attrs if value.__class__ not in _EXACT])
+    return tuple([_exact(value) for _, value in attrs if value.__class__ not in _EXACT]) if attrs else ()
 
 
 _EXACT = (str, bool)

@@ -21,7 +21,7 @@ from gradmesh_engine.errors import (
     ShapeError,
     UnknownOpError,
 )
-from gradmesh_engine.graph import Attrs, AttrValue, TensorSpec, exact
+from gradmesh_engine.graph import Attrs, AttrValue, TensorSpec, exact, known
 from gradmesh_engine.memory import empty
 
 Specs: TypeAlias = "tuple[TensorSpec, ...]"
@@ -312,12 +312,12 @@ class Primitive(Op):
     def build(self, builder: Builder, operands: Sequence[V], attrs: Mapping[str, AttrValue]) -> tuple[V, ...]:
         if self.prepare is not None:
             operands = self.prepare(operands, attrs)
-        canonical: Attrs = tuple(sorted(attrs.items()))
-        specs = tuple(v.spec for v in operands)
+        canonical: Attrs = tuple(sorted(attrs.items())) if attrs else ()
+        specs = tuple([v.spec for v in operands])
         spec = _infer_primitive(self, specs, canonical, exact(canonical))[0]
         if self.neutral and spec == specs[0]:
             return (operands[0],)
-        return (builder.append(self.name, tuple(v.id for v in operands), canonical, spec),)
+        return (builder.append(self.name, tuple([v.id for v in operands]), canonical, spec),)
 
 
 MAX_RANK: Final = 64
@@ -374,7 +374,7 @@ def _infer_primitive(op: Primitive, specs: Specs, attrs: Attrs, key: tuple[objec
         raise error.at(op=op.name) from None
     except _UNFORESEEN as error:
         raise _unforeseen(op, error) from error
-    return (spec,)
+    return (known(spec),)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -433,6 +433,8 @@ def _infer_composite(op: Composite, specs: Specs, attrs: Attrs, key: tuple[objec
 
 TABLE: Final[dict[str, Op]] = {}
 
+_PRIMITIVES: Final[dict[str, Primitive]] = {}
+
 
 _OpT = TypeVar("_OpT", bound=Op)
 
@@ -442,13 +444,15 @@ def declare(op: _OpT) -> _OpT:
     if op.name in TABLE:
         raise InternalError(f"op {op.name!r} is declared twice")
     TABLE[op.name] = op
+    if isinstance(op, Primitive):
+        _PRIMITIVES[op.name] = op
     return op
 
 
 def primitive_of(name: str) -> Primitive:
     """The primitive called `name`. Raises UnknownOpError."""
-    op = TABLE.get(name)
-    if isinstance(op, Primitive):
+    op = _PRIMITIVES.get(name)
+    if op is not None:
         return op
     raise UnknownOpError(f"{lookup(name).name!r} is not a primitive", op=name)
 

@@ -45,13 +45,17 @@ def dead_code(graph: Graph) -> Graph:
 # --- markers --------------------------------------------------------------------------------------
 
 
+_MARKERS: Final = ("tag", "detach")
+
+
 def _operand(rw: Rewriter, node: Node, operands: Sequence[V]) -> V:
     return operands[0]
 
 
 def markers(graph: Graph) -> Graph:
-    """Remove what only told differentiation something. Equal nodes merge as the graph is re-emitted."""
-    return Rewriter(graph, {"tag": _operand, "detach": _operand}).graph
+    """Remove what only told differentiation something."""
+    found = any([node.op in _MARKERS for node in graph.nodes])
+    return Rewriter(graph, dict.fromkeys(_MARKERS, _operand)).graph if found else graph
 
 
 # --- algebra --------------------------------------------------------------------------------------

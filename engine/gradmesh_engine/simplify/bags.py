@@ -21,6 +21,8 @@ _NARROWEST: Final = 8
 
 def bags(graph: Graph) -> Graph:
     """Sums over what only they take become one op."""
+    if not any([node.op == "take" for node in graph.nodes]):
+        return graph
     first = len(graph.inputs)
     uses = [0] * len(graph.specs)
     for value in (*graph.outputs, *(i for node in graph.nodes for i in node.inputs)):

@@ -15,7 +15,7 @@ from gradmesh_engine.graph import Graph, Node
 from gradmesh_engine.ops import primitive_of
 from gradmesh_engine.ops.contract import matmul_sizes
 from gradmesh_engine.simplify.rewriter import Rewriter
-from gradmesh_engine.simplify.scalars import applies, expanded, uniform
+from gradmesh_engine.simplify.scalars import applies, expanded
 
 _DEEPEST: Final = 8
 """Products and layout changes that a scalar factor moves through at most."""
@@ -43,7 +43,7 @@ class _Products:
         if not applies(a):
             return None
         for mine, other in ((0, 1), (1, 0)):
-            scalar = uniform(rw, operands[mine])
+            scalar = rw.uniform(operands[mine])
             scaled = None if scalar is None else self._scaled(rw, node.inputs[other], scalar, _DEEPEST)
             if scaled is not None:
                 return scaled

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
-from gradmesh_engine.builder import Builder, V
+from gradmesh_engine.builder import Builder, V, constant
 from gradmesh_engine.graph import Graph, Node
 
 Rule: TypeAlias = "Callable[[Rewriter, Node, Sequence[V]], V | None]"
 
 
 _SPREADS = frozenset({"expand", "reshape", "permute"})
+_ALIKE = _SPREADS | {"full"}
 
 
 class Rewriter:
@@ -28,25 +29,38 @@ class Rewriter:
         self.values = values = [self.builder.value(i) for i in range(len(graph.inputs))]  # by number in the old graph
         self._first, self._nodes = len(graph.inputs), self.builder.nodes
         builder, changed = self.builder, False
-        for node in graph.nodes:
-            builder.origin, builder.segment = node.origin, node.segment
-            rule = rules.get(node.op)
-            value = None if rule is None else rule(self, node, [values[i] for i in node.inputs])
+        again, rule_of, append = builder.again, rules.get, values.append
+        for number, node in enumerate(graph.nodes, self.number):
+            value, rule = None, rule_of(node.op)
+            if rule is not None:
+                self.number, builder.origin, builder.segment = number, node.origin, node.segment
+                value = rule(self, node, [values[i] for i in node.inputs])
             if value is None:
                 # As long as nothing has changed, values have the numbers they had.
-                inputs = tuple([values[i].id for i in node.inputs]) if changed else node.inputs
-                value = builder.again(node, inputs)
-                changed = changed or value.id != self.number
+                value = again(node, tuple([values[i].id for i in node.inputs]) if changed else node.inputs)
+                changed = changed or value.id != number
             else:
                 changed = True
-            values.append(value)
-            self.number += 1
+            append(value)
         self.graph = builder.build([values[i] for i in graph.outputs], graph.sources) if changed else graph
 
     def maker(self, value: V) -> Node | None:
         """The node that made a value, or None for an input."""
         index = value.id - self._first
         return self._nodes[index] if index >= 0 else None
+
+    def uniform(self, value: V) -> V | None:
+        """The 0-d value every element of `value` has, or None."""
+        if not value.spec.shape:
+            return self.spread_from(value, scalar=True)
+        node = self.maker(value)
+        if node is None or node.op not in _ALIKE:
+            return None
+        value = self.spread_from(value, scalar=True)
+        if not value.spec.shape:
+            return value
+        number = self.constant_of(value)
+        return None if number is None else constant(value, number)
 
     def operand(self, node: Node, index: int = 0) -> V:
         """The handle on an operand of an already emitted node."""
@@ -75,7 +89,7 @@ class Rewriter:
     def constant_of(self, value: V) -> complex | None:
         """The number every element of `value` has, if the graph says so."""
         node = self.maker(value)
-        if node is None:
+        if node is None or node.op not in _ALIKE:
             return None
         if node.op in _SPREADS:
             node = self.maker(self.spread_from(value, scalar=False))

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from gradmesh_engine import dtypes
-from gradmesh_engine.builder import V, constant
+from gradmesh_engine.builder import V
 from gradmesh_engine.graph import Graph, Node
 from gradmesh_engine.ops import primitive_of
 from gradmesh_engine.simplify.rewriter import Rewriter, Rule
@@ -40,6 +40,11 @@ _SPARSE: Final = frozenset({"keep", "put_add", "put_along_add"})
 """Ops that give zeros of their own: those stay zero only under a factor known to be finite."""
 
 
+_WIDE: Final = frozenset(
+    dtype for dtype in dtypes.BY_NAME.values() if dtypes.is_differentiable(dtype) and not dtypes.is_half(dtype)
+)
+
+
 class _Scalars:
     """The rules, with what they know of the graph being rewritten."""
 
@@ -48,14 +53,14 @@ class _Scalars:
 
     def factors(self, rw: Rewriter, value: V, original: int) -> tuple[V | None, V | None]:
         """`value` as (scalar, rest); either may be None, rest only when all of it is scalar."""
-        scalar = uniform(rw, value)
+        scalar = rw.uniform(value)
         if scalar is not None:
             return scalar, None
         node = rw.maker(value)
         if node is None or node.op != "mul" or not self._absorbed[original]:
             return None, value
         for mine, other in ((0, 1), (1, 0)):
-            scalar = uniform(rw, rw.operand(node, mine))
+            scalar = rw.uniform(rw.operand(node, mine))
             if scalar is not None:
                 return scalar, rw.operand(node, other)
         return None, value
@@ -133,18 +138,9 @@ def _absorbed(graph: Graph) -> list[bool]:
     return [ok or count == 1 for ok, count in zip(passes, uses, strict=True)]
 
 
-def uniform(rw: Rewriter, value: V) -> V | None:
-    """The 0-d value every element of `value` has, or None."""
-    value = rw.spread_from(value, scalar=True)
-    if not value.ndim:
-        return value
-    number = rw.constant_of(value)
-    return None if number is None else constant(value, number)
-
-
 def applies(value: V) -> bool:
     """Whether products of this value's shape and dtype may be reordered, and are worth it."""
-    return value.ndim > 0 and dtypes.is_differentiable(value.dtype) and not dtypes.is_half(value.dtype)
+    return len(value.spec.shape) > 0 and value.spec.dtype in _WIDE
 
 
 def _finite(number: complex | None) -> bool:
