@@ -16,7 +16,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from gradmesh_engine.dtypes import NAMES
+from gradmesh_engine.dtypes import NAMES, OWN
 
 AttrValue: TypeAlias = "bool | int | float | complex | str | tuple[int, ...] | tuple[float, ...] | tuple[str, ...]"
 Attrs: TypeAlias = "tuple[tuple[str, AttrValue], ...]"
@@ -53,8 +53,9 @@ class TensorSpec:
 
 @lru_cache(maxsize=4096)
 def known(spec: TensorSpec) -> TensorSpec:
-    """The object that stands for all equal specs: comparing it with itself takes no time."""
-    return spec
+    """The object that stands for all equal specs, with NumPy's own dtype: comparing it with itself takes no time."""
+    own = OWN.get(spec.dtype, spec.dtype)
+    return spec if spec.dtype is own else TensorSpec(spec.shape, own)
 
 
 @dataclass(frozen=True, slots=True)
