@@ -149,6 +149,30 @@ def test_a_loss_is_reduced_where_its_operands_are_wanted(small_blocks: None) -> 
     assert len(stages[0].partials) == 1 and len(stages[1].partials) == 2
 
 
+def test_values_are_used_soon_after_they_are_made(small_blocks: None) -> None:
+    """However the user orders operations, a block has the rows that the best order leaves room for."""
+    x = np.random.default_rng(5).normal(size=512)
+    programs = []
+    for at_once in (True, False):
+        m = Maker()
+        given, total = m.input((512,)), m.input((512,))
+        powers = [given]
+        for _ in range(8):
+            powers.append(m("mul", powers[-1], given))
+            if not at_once:
+                total = m("add", total, m("tanh", powers[-1]))
+        for power in powers[1:] if at_once else ():
+            total = m("add", total, m("tanh", power))
+        programs.append(compile_query(m.graph(total), Query((), (), ())))
+    wide, narrow = (program.plan for program in programs)
+    assert wide.split == narrow.split
+    assert [sorted(stage.body) for stage in wide.stages] != [list(stage.body) for stage in wide.stages]
+    assert all(sorted(stage.body) == list(stage.body) for stage in narrow.stages)
+    for program in programs:
+        (got,) = program.run([x, x])
+        np.testing.assert_allclose(got, x + sum(np.tanh(x ** (k + 2)) for k in range(8)), rtol=1e-12)
+
+
 def test_the_rows_are_cut_though_columns_need_no_second_stage() -> None:
     """A matrix read whole is read again for every block: cutting its product's columns is no bargain."""
     m = Maker()

@@ -12,6 +12,7 @@ from gradmesh_engine.ops import Factor, primitive_of
 from gradmesh_engine.plan.axes import Axis, candidate_axes, factors_of
 from gradmesh_engine.plan.blocks import BLOCK_BYTES, FEW_BLOCKS, choose_split, is_one_block, live_bytes
 from gradmesh_engine.plan.layout import Scope, is_flat, may_turn, turn
+from gradmesh_engine.plan.order import in_order
 from gradmesh_engine.plan.packing import pack
 from gradmesh_engine.plan.stages import Cut, cut
 from gradmesh_engine.plan.text import plan_text
@@ -62,6 +63,9 @@ def plan(graph: Graph) -> Plan:
             best = _again(graph, rules, best, axis, work)
             times, moved = _node_costs(graph)[1], _node_bytes(graph)
             estimate = _estimate(graph, best.cut, best.split, best.fits, times, moved)
+    if (reordered := _reordered(graph, best, work)) is not None:
+        best = reordered
+        estimate = _estimate(graph, best.cut, best.split, best.fits, times, moved)
     peak = _peak(graph, best.cut, best.split)
     if best.split is not None and any(node.segment > 0 for node in graph.nodes):
         # The same blocks in the same stages, so that every bit stays.
@@ -117,6 +121,15 @@ def _again(graph: Graph, rules: Sequence[Sequence[Factor]], before: _Candidate, 
     again = cut(graph, rules, axis)
     split, fits = choose_split(graph, again, axis.length, work)
     return _Candidate(axis, again, split, fits)
+
+
+def _reordered(graph: Graph, best: _Candidate, work: float) -> _Candidate | None:
+    """What was decided, with the nodes in another order; None where a block holds no more rows in that."""
+    if best.axis is None or best.split is None:
+        return None
+    along = in_order(graph, best.cut)
+    split, fits = choose_split(graph, along, best.axis.length, work)
+    return _Candidate(best.axis, along, split, fits) if split.block > best.split.block else None
 
 
 def _node_costs(graph: Graph) -> tuple[list[float], list[float]]:
