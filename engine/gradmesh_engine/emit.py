@@ -21,6 +21,7 @@ from gradmesh_engine.graph import Graph, TensorSpec
 from gradmesh_engine.memory import ALIGNMENT, empty, maker
 from gradmesh_engine.ops import Primitive, Scratch, Site, primitive_of
 from gradmesh_engine.plan.types import Plan, Slot, Stage
+from gradmesh_engine.rows import with_row_repeated
 
 STATIC_BYTES: Final = 4 << 20
 """Whole nodes keep their buffers between runs when those are no larger than this together, as blocks' are."""
@@ -396,7 +397,11 @@ class _Emitter:
     def call(self, index: int, kernel: Callable[..., Any], out: str, start: str) -> str:
         """The text of a node's call."""
         node = self.plan.graph.nodes[index]
-        args = [self.name(self.broadcast.get(i, i)) for i in node.inputs] + [out]
+        values = [self.broadcast.get(i, i) for i in node.inputs]
+        args = [*map(self.name, values), out]
+        if isinstance(kernel, np.ufunc):
+            shape = self.local(self.first + index).shape
+            kernel = with_row_repeated(kernel, [self.like[i] for i in values], shape, self.scratch)
         if primitive_of(node.op).positional:
             args.append(start)
         return f"{self.code.bind(f'k{self.first + index}', kernel)}({', '.join(args)})  # {node.op}"
