@@ -53,10 +53,31 @@ def negatives(m: Maker) -> tuple[int, ...]:
     return m("add", m("neg", p), m("sub", q, m("neg", r))), m("add", p, m("neg", m("exp", q)))
 
 
+def minus_one(m: Maker) -> tuple[int, ...]:
+    p, q, r, s = (m.input((60,)) for _ in range(4))
+    minus = m("full", value=-1.0, shape=(60,), dtype="float64")
+    return m("sub", m("exp", p), m("mul", minus, q)), m("mul", m("mul", r, minus), s)
+
+
+def added_twice(m: Maker) -> tuple[int, ...]:
+    p, q, s = m.input((60,)), m.input((60,)), m.input(())
+    scaled = m("mul", q, s)
+    return (m("add", m("add", p, scaled), scaled),)
+
+
+def added_twice_and_used(m: Maker) -> tuple[int, ...]:
+    p, q, s = m.input((60,)), m.input((60,)), m.input(())
+    scaled = m("mul", q, s)
+    return m("add", scaled, m("add", scaled, p)), m("exp", scaled)
+
+
 # A graph, and how many nodes of some ops are left of what size of result: (op, elements).
 ROWS: list[tuple[Callable[[Maker], tuple[int, ...]], dict[tuple[str, int], int]]] = [
     (scaled_outer, {("mul", 2000): 0, ("mul", 40): 1}),
     (scaled_outer_in_a_chain, {("mul", 2000): 2, ("mul", 50): 1}),
+    (minus_one, {("mul", 60): 1, ("neg", 60): 1, ("sub", 60): 0, ("add", 60): 1}),
+    (added_twice, {("mul", 60): 1, ("mul", 1): 1, ("add", 60): 1}),
+    (added_twice_and_used, {("mul", 60): 1, ("add", 60): 2}),
     (scaled_sum, {("mul", 2000): 1}),
     (scaled_and_unscaled, {("mul", 2000): 1}),
     (factors_in_another_order, {("mul", 60): 3}),

@@ -185,6 +185,21 @@ def algebra(graph: Graph) -> Graph:
     return Rewriter(graph, rules).graph
 
 
+def _minus(rw: Rewriter, node: Node, operands: Sequence[V]) -> V | None:
+    a, b = operands
+    for one, other in ((a, b), (b, a)):
+        if dtypes.is_differentiable(a.dtype) and not dtypes.is_complex(a.dtype) and rw.constant_of(other) == -1:
+            return -one
+    return None
+
+
+def signs(graph: Graph) -> Graph:
+    """x·(−1) = −x, which sums take along. Once scalar factors have moved: before, the −1 is one of them."""
+    if not any(node.op == "full" and node.attr("value") == -1 for node in graph.nodes):
+        return graph
+    return Rewriter(graph, {"mul": _minus, "add": _add, "sub": _sub, "neg": _neg}).graph
+
+
 def _either(first: Rule, second: Rule) -> Rule:
     def rule(rw: Rewriter, node: Node, operands: Sequence[V]) -> V | None:
         value = first(rw, node, operands)

@@ -1,4 +1,4 @@
-"""Products: made once whatever the order of their factors, and scaled where they are smallest.
+"""Products: made once whatever the order of their factors, scaled where they are smallest, and added once.
 
 Like the moving of scalar factors, scaling elsewhere may change values in the last bit; 16-bit floats and
 integers are left alone. Other factors keep their order: a mask's 0 may be what keeps a product from overflowing.
@@ -49,6 +49,24 @@ class _Products:
                 return scaled
         return None
 
+    def add(self, rw: Rewriter, node: Node, operands: Sequence[V]) -> V | None:
+        """(a + x·s) + x·s = a + x·(2s), as the derivative of s·y·y gives it."""
+        first = len(self._graph.inputs)
+        for position in (0, 1):
+            inner, product = node.inputs[1 - position], node.inputs[position]
+            if min(inner, product) < first or self._uses[inner] != 1 or self._uses[product] != 2:
+                continue
+            total, made = self._graph.nodes[inner - first], self._graph.nodes[product - first]
+            if total.op != "add" or made.op != "mul" or product not in total.inputs or not applies(operands[0]):
+                continue
+            for mine, other in ((0, 1), (1, 0)):
+                scalar = rw.uniform(rw.values[made.inputs[mine]])
+                if scalar is not None:
+                    x = rw.values[made.inputs[other]]
+                    rest = rw.values[total.inputs[total.inputs[0] == product]]
+                    return rest + primitive_of("mul")(x, expanded(scalar * 2, x))
+        return None
+
     def _known(self, rw: Rewriter, a: V, b: V) -> V | None:
         """The product of both, if it is there."""
         for pair in ((a.id, b.id), (b.id, a.id)):
@@ -90,5 +108,6 @@ class _Products:
 
 
 def products(graph: Graph) -> Graph:
-    """Products merged, and scaled where they are smallest."""
-    return Rewriter(graph, {"mul": _Products(graph).mul}).graph
+    """Products merged, scaled where they are smallest, and added once."""
+    rules = _Products(graph)
+    return Rewriter(graph, {"mul": rules.mul, "add": rules.add}).graph
