@@ -86,6 +86,22 @@ def test_the_same_bits_at_every_position(make: Callable[..., _special.Run]) -> N
     assert turned.T.tobytes() == whole.tobytes()
 
 
+@pytest.mark.parametrize("numbers", [(1.0, 0.5), (-1.0, -0.5), (0.3, -7.0), (0.0, 2.0), (1e200, 1e-200)])
+def test_a_table_takes_numbers_along(numbers: tuple[float, float]) -> None:
+    rng = np.random.default_rng(3)
+    x = np.concatenate([rng.normal(size=20_000) * 2, np.array([0.0, -0.0, INF, -INF, 7.0, -7.0, 1e300])])
+    shift, factor = (np.broadcast_to(np.float64(number), x.shape) for number in numbers)
+    run, out, other = _special.scaled_erf(x.shape, FLOAT64), np.empty_like(x), np.empty_like(x)
+    run(x, shift, factor, out)
+    s, f = numbers
+    want = np.array([(math.erf(float(v)) + s) * f for v in x])
+    assert np.abs(out - want).max() <= 2.0**-51 * abs(f) * (1 + abs(s))
+    run(x, shift.copy(), factor, other)  # no number
+    np.testing.assert_allclose(other, want, rtol=0, atol=2.0**-51 * abs(f) * (1 + abs(s)))
+    run(np.array([NAN] * x.size), shift, factor, out)
+    assert np.isnan(out).all()
+
+
 def test_erf_is_odd_to_the_last_bit() -> None:
     x = np.random.default_rng(2).normal(size=4099) * 3
     above, below = np.empty_like(x), np.empty_like(x)

@@ -1,4 +1,7 @@
-"""Products are made once and scaled where they are smallest, differences made of no negatives: what nodes are left."""
+"""Products are made once and scaled where they are smallest, differences made of no negatives: what nodes are left.
+
+Numbers go into the table of an erf.
+"""
 
 from __future__ import annotations
 
@@ -71,6 +74,20 @@ def added_twice_and_used(m: Maker) -> tuple[int, ...]:
     return m("add", scaled, m("add", scaled, p)), m("exp", scaled)
 
 
+def cdf(m: Maker) -> tuple[int, ...]:
+    x, y, half, two = m.input((60,)), m.input((60,)), m.input(()), m.input(())
+    one = m("exp", m("exp", m.input(())))  # above 1, so that nothing cancels
+    above = m("mul", half, m("add", one, m("erf", x)))
+    below = m("div", m("sub", one, m("erf", y)), two)
+    return above, below, m("mul", m("sub", m("erf", m("exp", x)), one), half)
+
+
+def erf_of_other_use(m: Maker) -> tuple[int, ...]:
+    x, one, half = m.input((60,)), m.input(()), m.input(())
+    erf, other = m("erf", x), m("add", m("erf", m("exp", x)), one)
+    return erf, m("mul", m("add", erf, one), half), m("mul", other, half), other, m("mul", m("add", erf, x), half)
+
+
 # A graph, and how many nodes of some ops are left of what size of result: (op, elements).
 ROWS: list[tuple[Callable[[Maker], tuple[int, ...]], dict[tuple[str, int], int]]] = [
     (scaled_outer, {("mul", 2000): 0, ("mul", 40): 1}),
@@ -78,6 +95,8 @@ ROWS: list[tuple[Callable[[Maker], tuple[int, ...]], dict[tuple[str, int], int]]
     (minus_one, {("mul", 60): 1, ("neg", 60): 1, ("sub", 60): 0, ("add", 60): 1}),
     (added_twice, {("mul", 60): 1, ("mul", 1): 1, ("add", 60): 1}),
     (added_twice_and_used, {("mul", 60): 1, ("add", 60): 2}),
+    (cdf, {("scaled_erf", 60): 3, ("erf", 60): 0, ("add", 60): 0, ("sub", 60): 0, ("mul", 60): 0, ("div", 60): 0}),
+    (erf_of_other_use, {("scaled_erf", 60): 0, ("erf", 60): 2}),
     (scaled_sum, {("mul", 2000): 1}),
     (scaled_and_unscaled, {("mul", 2000): 1}),
     (factors_in_another_order, {("mul", 60): 3}),

@@ -192,6 +192,18 @@ ROWS: tuple[Row, ...] = (
     unary_row("exp2"),
     unary_row("frac", kinks=(-1.0, 0.0, 1.0), dtypes=FLOATS),
     unary_row("sgn", kinks=(0.0,), dtypes=(*FLOATS, *COMPLEX, *INTS, "bool"), specials=()),
+    row(
+        "scaled_erf",
+        S(T(5, 7), T(), T()),
+        S(T(9), T(9), T()),
+        S(T(4, 1, 6), T(5, 1), T(6)),
+        S(T(), T(), T()),
+        S(T(0, 3), T(), T(3)),
+        ref=lambda t, x, shift, factor: (t.erf(x) + shift) * factor,
+        dtypes=(*FLOATS, *INTS),
+        specials=(S(EDGES, L([1.0]), L([0.5])), S(EDGES_A, EDGES_B, L([0.5])), S(EDGES_A, L([1.0]), EDGES_B)),
+        errors=(Bad(S(T(3), T(3)), ArityError), Bad(S(T(3), T(4), T()), ShapeError)),
+    ),
     unary_row("log1pexp", dtypes=FLOATS, ref=_softplus, specials=(S(EDGES), S(L([-800.0, 800.0, -40.0, 40.0])))),
     unary_row("normal_cdf", dtypes=FLOATS, ref=lambda t, x: t.special.ndtr(x), specials=(S(EDGES), S(L([-8.0, 8.0])))),
     # --- pairs ------------------------------------------------------------------------------------

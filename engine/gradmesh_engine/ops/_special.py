@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, Final
 
 import numpy as np
 
 Run = Callable[..., Any]
+
+_ERF_SLOPE: Final = 2 / math.sqrt(math.pi)
+"""That of erf at 0."""
 
 # --- float32 --------------------------------------------------------------------------------------
 
@@ -131,7 +134,7 @@ def _cdf_values(x: np.ndarray) -> np.ndarray:
     high, low = 0.7071067690849304, 1.210161710447897e-08  # of sqrt 0.5
     z = -x * high - x * low
     lost = (-x * high - z) - x * low
-    values: np.ndarray = 0.5 * (_each(math.erfc)(z) - 2 / math.sqrt(math.pi) * np.exp(-z * z) * lost)
+    values: np.ndarray = 0.5 * (_each(math.erfc)(z) - _ERF_SLOPE * np.exp(-z * z) * lost)
     return values
 
 
@@ -145,16 +148,17 @@ def _stepped(shape: tuple[int, ...], table: np.ndarray, low: float, high: float,
 
     With r the nearest step, h = x - r and p = x r, the mean of e^(-λ u²) from r to x is
     e^(-λ p - λ h² / 3 + λ² h² p / 6), to terms in h⁴ (Taylor's series about the middle): the exponent is
-    (p - 2 / λ) (λ² h² / 6 - λ) - 2. x is cut off at the table's ends.
+    (p - 2 / λ) (λ² h² / 6 - λ) - 2. x is cut off at the table's ends. A call may give another table, and `height` by
+    which its steps are higher.
     """
     rounded, h, e = (np.empty(shape) for _ in range(3))
     number = rounded.view(np.int64)
     bits = np.array(_PLACES - 1)
-    rounder, bottom, top, shift, curve, fall, height = _numbers(
+    rounder, bottom, top, shift, curve, fall, own = _numbers(
         (_ROUNDER, low, high, 2 / rate, rate * rate / 6, rate, slope * math.exp(-2)), rounded.dtype
     )
 
-    def run(x: np.ndarray, out: np.ndarray) -> None:
+    def run(x: np.ndarray, out: np.ndarray, table: np.ndarray = table, height: np.ndarray = own) -> None:
         # Where a call may write over an operand it does: it moves a third less through the cache.
         x.clip(bottom, top, out)
         np.add(out, rounder, rounded)
@@ -214,7 +218,7 @@ def _with_tail(body: Run, shape: tuple[int, ...], sign: float, rate: float, heig
 
 
 def _erfc_float64(shape: tuple[int, ...]) -> Run:
-    return _with_tail(_stepped(shape, _erfc_table(), -6.0, 3.5, 1.0, -2 / math.sqrt(math.pi)), shape, 1.0, 1.0, 1.0)
+    return _with_tail(_stepped(shape, _erfc_table(), -6.0, 3.5, 1.0, -_ERF_SLOPE), shape, 1.0, 1.0, 1.0)
 
 
 # --- kernels --------------------------------------------------------------------------------------
@@ -224,7 +228,34 @@ def erf(shape: tuple[int, ...], dtype: np.dtype) -> Run:
     """A kernel for erf(x), within 3 units in the last place. `out` must not be `x`."""
     if dtype == np.float32:
         return _erf_float32(shape)
-    return _stepped(shape, _erf_table(), -6.0, 6.0, 1.0, 2 / math.sqrt(math.pi))
+    return _stepped(shape, _erf_table(), -6.0, 6.0, 1.0, _ERF_SLOPE)
+
+
+@lru_cache(maxsize=8)
+def _scaled_table(shift: float, factor: float) -> tuple[np.ndarray, np.ndarray]:
+    return (_erf_table() + shift) * factor, np.array(factor * _ERF_SLOPE * math.exp(-2))
+
+
+def _is_number(array: np.ndarray) -> bool:
+    return array.size == 1 or not any(array.strides)
+
+
+def scaled_erf(shape: tuple[int, ...], dtype: np.dtype) -> Run:
+    """A kernel for (erf(x) + shift) * factor; in float64 the table takes on numbers. `out` must not be `x`."""
+    body = erf(shape, dtype)
+
+    def run(x: np.ndarray, shift: np.ndarray, factor: np.ndarray, out: np.ndarray) -> None:
+        if dtype == np.float64 and x.size and _is_number(shift) and _is_number(factor):
+            numbers = shift.item(0), factor.item(0)
+            # Others may overflow in the table alone, and zeros have signs that equal keys do not tell apart.
+            if all(1e-150 < abs(number) < 1e150 for number in numbers):
+                body(x, out, *_scaled_table(*numbers))
+                return
+        body(x, out)
+        np.add(out, shift, out)
+        np.multiply(out, factor, out)
+
+    return run
 
 
 def erfc(shape: tuple[int, ...], dtype: np.dtype) -> Run:

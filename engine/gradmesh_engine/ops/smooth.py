@@ -193,6 +193,11 @@ def _erf_kernel(site: Site) -> Run:
 
 
 @in_float32
+def _scaled_erf_kernel(site: Site) -> Run:
+    return _special.scaled_erf(site.out.shape, site.out.dtype)
+
+
+@in_float32
 def _erfc_kernel(site: Site) -> Run:
     return _special.erfc(site.out.shape, site.out.dtype)
 
@@ -211,6 +216,22 @@ erf = pointwise(
     inplace=False,
     vjp=lambda g, y, x: (g * _SLOPE_AT_0 * exp(-(x * x)),),
     doc="The error function: 2/sqrt(pi) times the integral of e^(-t²) from 0 to x.",
+)
+scaled_erf = pointwise(
+    "scaled_erf",
+    _scaled_erf_kernel,
+    arity=3,
+    compute=floating,
+    allowed=REAL,
+    cost=26.0,
+    inplace=False,
+    vjp=lambda g, y, x, shift, factor: (
+        g * factor * _SLOPE_AT_0 * exp(-(x * x)),
+        g * factor,
+        g * (erf(x) + shift),
+    ),
+    grad_name="MulBackward0",
+    doc="(erf(x) + shift) * factor: with 1 and 0.5 the normal distribution's cdf.",
 )
 erfc = pointwise(
     "erfc",
