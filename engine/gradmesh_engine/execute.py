@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextvars import Context
 from dataclasses import dataclass
 from time import perf_counter
 
 import numpy as np
 
-from gradmesh_engine.arithmetic import ieee
+from gradmesh_engine.arithmetic import ieee, is_standard
 from gradmesh_engine.combine import Accumulator, Subtree, finish
 from gradmesh_engine.emit import BlockCode, WholeCode
 from gradmesh_engine.errors import GradmeshError
@@ -65,6 +66,7 @@ class StageRunner:
         self.stage = plan.stages[index]
         self._blocks: dict[int, BlockCode] = {}
         self._whole: WholeCode | None = None
+        self._quiet = Context()  # where NumPy tells of nothing special: entering it is one call
         self.seconds: float | None = None  # the stage's latest run, by all threads together
 
     def run_whole(self, values: Mapping[int, np.ndarray]) -> dict[int, np.ndarray]:
@@ -83,15 +85,19 @@ class StageRunner:
 
     def run_nodes(self, reads: Sequence[np.ndarray]) -> list[np.ndarray]:
         """The stage's `results`, in order, from its `whole_reads`."""
+        if self._whole is not None and is_standard():
+            return self._quiet.run(self._call, self._whole, reads)
         with ieee():  # In making kernels, too: attributes may be too large for the dtype.
             if self._whole is None:
                 self._whole = WholeCode(self.plan, self.stage)
-            whole = self._whole
-            try:
-                results = whole.run(reads)
-            except GradmeshError as error:
-                raise self._placed(error, whole.code.locate(error)) from None
-        return [dense(array) for array in results]
+                self._quiet.run(np.seterr, all="ignore")
+            return self._call(self._whole, reads)
+
+    def _call(self, whole: WholeCode, reads: Sequence[np.ndarray]) -> list[np.ndarray]:
+        try:
+            return [dense(array) for array in whole.run(reads)]
+        except GradmeshError as error:
+            raise self._placed(error, whole.code.locate(error)) from None
 
     def run_groups(
         self,
