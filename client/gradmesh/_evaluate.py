@@ -7,7 +7,6 @@ answers from the current session, `gradmesh.aio` from one that is awaited.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import replace
 from typing import Any, Final, TypeAlias, TypeVar
 
 import numpy as np
@@ -161,7 +160,7 @@ def requesting(
         graph = gathering.graph([number for _, number in pairs])
         segments = gathering.segments()
         if segments:
-            query = replace(query, segments=segments)
+            query = query._replace(segments=segments)
         inputs = []
         for value in gathering.inputs:
             assert value.data is not None

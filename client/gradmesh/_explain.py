@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from gradmesh import _backward
@@ -50,4 +48,4 @@ def asked_of(tensor: Tensor) -> Request | str:
     inputs = tuple([source.data for source in gathering.inputs if source.data is not None])
     # A cotangent's value is no part of a plan; any array of its spec stands for it.
     cotangents = tuple([np.zeros(value.spec.shape, value.spec.dtype) for given in query.given if given])
-    return Request(graph, inputs, replace(query, segments=gathering.segments()), cotangents)
+    return Request(graph, inputs, query._replace(segments=gathering.segments()), cotangents)

@@ -43,6 +43,7 @@ class Gathering:
         self._numbers: dict[Value, int] = {}
         self._bundles: dict[Made, int] = {}
         self._results = 0
+        self._segmented = False
         self._tainted: set[Value] = set()
         self._detached: dict[Value, int] = {}
         self._cut: Collection[Value] = ()  # pending values that are inputs all the same
@@ -156,6 +157,8 @@ class Gathering:
 
     def _append(self, app: App | Body, made: Made, operands: list[int]) -> int:
         first = self._results
+        if made.segment or (app.__class__ is Body and app.segmented):
+            self._segmented = True
         self._apps.append(app)
         self.order.append(made)
         self._key.append(app)
@@ -178,9 +181,7 @@ class Gathering:
 
     def segments(self) -> tuple[int, ...]:
         """For each node the number of its checkpoint, as of Query.segments; counted in the order met."""
-        if not any([made.segment for made in self.order]) and not any(
-            [app.__class__ is Body and app.segmented for app in self._apps]
-        ):
+        if not self._segmented:
             return ()
         numbers: dict[tuple[Made | None, int], int] = {(None, 0): 0}
         found = []

@@ -18,8 +18,8 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 
 
 # Modes belong to a context rather than a thread, so that an asyncio task may await inside `no_grad()`.
-_GRAD: Final = ContextVar("gradmesh.grad", default=True)
-_INFERENCE: Final = ContextVar("gradmesh.inference", default=False)
+GRAD: Final = ContextVar("gradmesh.grad", default=True)
+INFERENCE_MODE: Final = ContextVar("gradmesh.inference", default=False)
 
 
 class State(threading.local):
@@ -59,20 +59,20 @@ class State(threading.local):
     @property
     def grad(self) -> bool:
         """Whether ops leave a `grad_fn`. Settable."""
-        return _GRAD.get()
+        return GRAD.get()
 
     @grad.setter
     def grad(self, flag: bool) -> None:
-        _GRAD.set(flag)
+        GRAD.set(flag)
 
     @property
     def inference(self) -> bool:
         """Whether inference mode is on. Settable."""
-        return _INFERENCE.get()
+        return INFERENCE_MODE.get()
 
     @inference.setter
     def inference(self, flag: bool) -> None:
-        _INFERENCE.set(flag)
+        INFERENCE_MODE.set(flag)
 
 
 STATE = State()

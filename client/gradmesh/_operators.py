@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from gradmesh import _tensor
+from gradmesh import _tensor, _trace
 from gradmesh._functions import binary, integers, layout, linalg, unary
 from gradmesh._functions._common import NUMBERS, Number, Operand, in_place
 from gradmesh_engine import dtypes
@@ -15,10 +15,16 @@ if TYPE_CHECKING:
     from gradmesh._tensor import Tensor
 
 
-def _operator(function: Callable[[Tensor, Any], Tensor]) -> Callable[[Tensor, Operand], Tensor]:
-    """The function for operands it knows; NotImplemented for others, so that Python asks them."""
+def _operator(function: Callable[[Tensor, Any], Tensor], op: str = "") -> Callable[[Tensor, Operand], Tensor]:
+    """The function for operands it knows; NotImplemented for others, so that Python asks them.
+
+    Where the function does nothing but record an op, its name spares the way there.
+    """
 
     def operate(self: Tensor, other: Operand) -> Tensor:
+        if op and other.__class__ is _tensor.Tensor:
+            result: Tensor = _trace.record(op, self, other)
+            return result
         if isinstance(other, _tensor.Tensor) or isinstance(other, NUMBERS):  # noqa: SIM101 (quicker than a new tuple)
             return function(self, other)
         return NotImplemented
@@ -91,13 +97,13 @@ class Operators:
     # NumPy's scalars and arrays leave `scalar op tensor` to the tensor.
     __array_priority__ = 1000
 
-    __add__ = _operator(binary.add)
+    __add__ = _operator(binary.add, "add")
     __radd__ = _operator(binary.add)
     __sub__ = _operator(binary.sub)
     __rsub__ = _operator(binary.rsub)
-    __mul__ = _operator(binary.mul)
+    __mul__ = _operator(binary.mul, "mul")
     __rmul__ = _operator(binary.mul)
-    __truediv__ = _operator(binary.div)
+    __truediv__ = _operator(binary.div, "div")
     __rtruediv__ = _operator(_divided_by)
     __floordiv__ = _operator(binary.floor_divide)
     __rfloordiv__ = _reflected(binary.floor_divide)

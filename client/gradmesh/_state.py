@@ -222,7 +222,9 @@ def learn(gathering: Gathering, roots: Sequence[Value]) -> None:
     late = [root for root in roots if root.epoch < epoch and root.data is None]
     for made in gathering.order:
         if made.epoch == epoch:
-            late += [operand for operand in made.inputs if operand.epoch < epoch and operand.data is None]
+            for operand in made.inputs:
+                if operand.epoch < epoch and operand.data is None:
+                    late.append(operand)
     if late:
         if len(_KEPT_PLACES) > KEPT_PLACES_LIMIT:
             _KEPT_PLACES.clear()

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from gradmesh._modes import STATE
+from gradmesh._modes import GRAD, INFERENCE_MODE, STATE
 from gradmesh_engine import dtypes
 from gradmesh_engine.errors import AutogradError, GradmeshError
 from gradmesh_engine.graph import Attrs, AttrValue, TensorSpec
@@ -364,7 +364,7 @@ def emit(
     except GradmeshError as error:
         raise error.at(op=op, source=user_line()) from None
     requires_grad = False
-    if STATE.grad and app.grad_name:
+    if app.grad_name and GRAD.get():
         for v in inputs:
             if v.requires_grad:
                 requires_grad = True
@@ -374,7 +374,12 @@ def emit(
         return _emit_several(app, inputs, requires_grad)
     value = Value(outs[0], None, app, inputs, requires_grad and app.tracks[0])
     place(value, depth)
-    if requires_grad or STATE.inference:
+    unusual = STATE.saving is not None or STATE.allowance is not None if requires_grad else INFERENCE_MODE.get()
+    if requires_grad:
+        for v in inputs:
+            if v.meta is INFERENCE:
+                unusual = True
+    if unusual:
         _mark(value, app, inputs)
     return value
 

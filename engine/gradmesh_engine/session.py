@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from gradmesh_engine.graph import Graph
 
 
-@dataclass(frozen=True, slots=True)
-class Query:
+class Query(NamedTuple):  # Part of keys: tuples are hashed and compared without a call of ours.
     """What is asked of a graph besides its outputs.
 
     Attributes:
