@@ -9,6 +9,8 @@ from gradmesh_engine.combine import finish, merge
 from gradmesh_engine.execute import Piece, StageRunner, run_plan
 from gradmesh_engine.lower import lower
 from gradmesh_engine.plan import Plan, blocks, plan, plan_text
+from gradmesh_engine.plan.axes import candidate_axes, factors_of
+from gradmesh_engine.plan.stages import cut
 from gradmesh_engine.program import compile_query
 from gradmesh_engine.session import Query
 from gradmesh_engine.simplify import PASSES
@@ -213,3 +215,20 @@ def test_blocks_are_little_larger_than_asked_for() -> None:
         block = blocks.even_rows(length, rows)
         assert block <= max(2.0, rows * (1 + blocks.SLACK) * 33 / 32 + 1)
         assert -(-length // block) * block - length <= max(block / 32, 1) * -(-length // block), (length, rows)
+
+
+@pytest.mark.parametrize(("rows", "at_least"), [(400, 100), (1000, 250), (2048, 512), (30_000, 1000)])
+def test_what_a_block_only_writes_needs_no_cache(rows: int, at_least: int) -> None:
+    m = Maker()
+    x, y = m.input((rows, 64), "float32"), m.input((rows, 64), "float32")
+    outer = m("contract", x, m("exp", y), spec="ni,nj->nij")
+
+    def block(*outputs: int) -> int:
+        graph = lower(m.graph(*outputs))
+        rules = factors_of(graph)
+        (axis,) = [axis for axis in candidate_axes(graph, rules) if axis.length == rows]
+        return blocks.choose_split(graph, cut(graph, rules, axis), rows, 1e7)[0].block
+
+    most = blocks.BLOCK_BYTES * (1 + blocks.SLACK) / (64 * 64 * 4)
+    assert at_least <= block(outer) <= most * blocks.MOST_WRITTEN
+    assert block(outer, m("exp", outer)) <= most  # Read again.

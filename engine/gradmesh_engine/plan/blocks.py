@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from typing import Final
 
 from gradmesh_engine.graph import Graph
 from gradmesh_engine.ops import primitive_of
 from gradmesh_engine.plan.stages import Cut
-from gradmesh_engine.plan.types import Slot, Split
+from gradmesh_engine.plan.types import Slot, Split, Stage
 
 BLOCK_BYTES: Final = 5 << 20
 """Bytes of live values a block may have: they stay in cache, and calls are long beside their overhead."""
+
+MOST_WRITTEN: Final = 4
+"""So many times those bytes may a block write that it does not read again: they need no cache."""
 
 SLACK: Final = 0.125
 """The part by which a block may be larger than that, so that blocks come out equal."""
@@ -42,8 +45,15 @@ PARTIAL_BYTES: Final = 256 << 20
 """Bytes all groups' partials may have together before groups grow larger instead."""
 
 
-def live_bytes(graph: Graph, body: Iterable[int], reads: Sequence[Slot], keep: Iterable[int], length: int) -> float:
-    """Most bytes per row alive at once while a body runs; values of no split dim do not count."""
+def live_bytes(
+    graph: Graph,
+    body: Iterable[int],
+    reads: Sequence[Slot],
+    keep: Iterable[int],
+    length: int,
+    written: Container[int] = (),
+) -> float:
+    """Most bytes per row alive at once while a body runs; values of no split dim, and those `written`, do not count."""
     order = list(body)
     first, nodes, sizes = len(graph.inputs), graph.nodes, graph.nbytes
     split_reads = {slot.value for slot in reads if slot.dim is not None}
@@ -69,7 +79,7 @@ def live_bytes(graph: Graph, body: Iterable[int], reads: Sequence[Slot], keep: I
     peak = now = 0.0
     for step, index in enumerate(order):
         born = [i for i in nodes[index].inputs if i in split_reads and i not in alive] if split_reads else []
-        if own[step]:
+        if own[step] and first + index not in written:
             born.append(first + index)
         for value in born:
             if value not in alive:
@@ -101,6 +111,16 @@ def even_rows(length: int, rows: float) -> int:
     return -(-block // step) * step
 
 
+def _written(graph: Graph, stage: Stage) -> set[int]:
+    """What a stage's blocks make where it is to stay and do not read again."""
+    read = {value for index in stage.body for value in graph.nodes[index].inputs}
+    return {
+        slot.value
+        for slot in stage.stores
+        if slot.value not in read and all(size == 1 for size in graph.specs[slot.value].shape[: slot.dim])
+    }
+
+
 def choose_split(graph: Graph, cut: Cut, length: int, work: float) -> tuple[Split, bool]:
     """Rows per block so that a block's live values fit the cache; groups so that partials stay few.
 
@@ -108,15 +128,21 @@ def choose_split(graph: Graph, cut: Cut, length: int, work: float) -> tuple[Spli
 
     Also returns whether a block's values do fit: one row alone may be too large.
     """
-    per_row = 1.0
+    per_row = cached = 1.0  # Bytes, and those that should stay in cache.
     partial_bytes = partial_size = 0
     for stage in cut.stages:
         partials = {p.value for p in stage.partials}
         body = [i for i in stage.body if len(graph.inputs) + i not in partials]
-        per_row = max(per_row, live_bytes(graph, body, stage.reads, (s.value for s in stage.stores), length))
+        kept = {slot.value for slot in stage.stores}
+        live = live_bytes(graph, body, stage.reads, kept, length)
+        per_row = max(per_row, live)
+        if written := _written(graph, stage):
+            live = live_bytes(graph, body, stage.reads, kept - written, length, written)
+            live = max(live, sum(graph.nbytes[v] for v in written) / length / MOST_WRITTEN)
+        cached = max(cached, live)
         partial_bytes = max(partial_bytes, sum(graph.nbytes[v] for v in partials))
         partial_size = max(partial_size, sum(graph.specs[v].size for v in partials))
-    rows = max(1.0, BLOCK_BYTES / per_row)
+    rows = max(1.0, BLOCK_BYTES / per_row, min(BLOCK_BYTES / cached, length / FEW_BLOCKS))
     shares = min(LEAST_BLOCKS, int(work / max(LEAST_WORK, PARTIAL_WORK * partial_size)))
     calls = sum(len(stage.body) for stage in cut.stages)
     shares = min(shares, max(FEW_BLOCKS, int(work / (LEAST_CALL * max(calls, 1)))))
