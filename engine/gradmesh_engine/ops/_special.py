@@ -14,6 +14,8 @@ from typing import Any, Final
 
 import numpy as np
 
+from gradmesh_engine.ops.base import Scratch
+
 Run = Callable[..., Any]
 
 _ERF_SLOPE: Final = 2 / math.sqrt(math.pi)
@@ -143,7 +145,9 @@ def _cdf_table() -> np.ndarray:
     return _table(-5.0, 9.0, _cdf_values)
 
 
-def _stepped(shape: tuple[int, ...], table: np.ndarray, low: float, high: float, rate: float, slope: float) -> Run:
+def _stepped(
+    shape: tuple[int, ...], scratch: Scratch, table: np.ndarray, low: float, high: float, rate: float, slope: float
+) -> Run:
     """A kernel for a function with the derivative slope * e^(-λ x²), λ = `rate`, from its values from `low` to `high`.
 
     With r the nearest step, h = x - r and p = x r, the mean of e^(-λ u²) from r to x is
@@ -151,7 +155,7 @@ def _stepped(shape: tuple[int, ...], table: np.ndarray, low: float, high: float,
     (p - 2 / λ) (λ² h² / 6 - λ) - 2. x is cut off at the table's ends. A call may give another table, and `height` by
     which its steps are higher.
     """
-    rounded, h, e = (np.empty(shape) for _ in range(3))
+    rounded, h, e = scratch.arrays(*[(shape, np.dtype(np.float64))] * 3)
     number = rounded.view(np.int64)
     bits = np.array(_PLACES - 1)
     rounder, bottom, top, shift, curve, fall, own = _numbers(
@@ -217,18 +221,18 @@ def _with_tail(body: Run, shape: tuple[int, ...], sign: float, rate: float, heig
     return run
 
 
-def _erfc_float64(shape: tuple[int, ...]) -> Run:
-    return _with_tail(_stepped(shape, _erfc_table(), -6.0, 3.5, 1.0, -_ERF_SLOPE), shape, 1.0, 1.0, 1.0)
+def _erfc_float64(shape: tuple[int, ...], scratch: Scratch) -> Run:
+    return _with_tail(_stepped(shape, scratch, _erfc_table(), -6.0, 3.5, 1.0, -_ERF_SLOPE), shape, 1.0, 1.0, 1.0)
 
 
 # --- kernels --------------------------------------------------------------------------------------
 
 
-def erf(shape: tuple[int, ...], dtype: np.dtype) -> Run:
-    """A kernel for erf(x), within 3 units in the last place. `out` must not be `x`."""
+def erf(shape: tuple[int, ...], dtype: np.dtype, scratch: Scratch | None = None) -> Run:
+    """A kernel for erf(x), within 3 units in the last place, that works in `scratch`. `out` must not be `x`."""
     if dtype == np.float32:
         return _erf_float32(shape)
-    return _stepped(shape, _erf_table(), -6.0, 6.0, 1.0, _ERF_SLOPE)
+    return _stepped(shape, scratch or Scratch(), _erf_table(), -6.0, 6.0, 1.0, _ERF_SLOPE)
 
 
 @lru_cache(maxsize=8)
@@ -240,9 +244,9 @@ def _is_number(array: np.ndarray) -> bool:
     return array.size == 1 or not any(array.strides)
 
 
-def scaled_erf(shape: tuple[int, ...], dtype: np.dtype) -> Run:
+def scaled_erf(shape: tuple[int, ...], dtype: np.dtype, scratch: Scratch | None = None) -> Run:
     """A kernel for (erf(x) + shift) * factor; in float64 the table takes on numbers. `out` must not be `x`."""
-    body = erf(shape, dtype)
+    body = erf(shape, dtype, scratch)
 
     def run(x: np.ndarray, shift: np.ndarray, factor: np.ndarray, out: np.ndarray) -> None:
         if dtype == np.float64 and x.size and _is_number(shift) and _is_number(factor):
@@ -258,9 +262,9 @@ def scaled_erf(shape: tuple[int, ...], dtype: np.dtype) -> Run:
     return run
 
 
-def erfc(shape: tuple[int, ...], dtype: np.dtype) -> Run:
+def erfc(shape: tuple[int, ...], dtype: np.dtype, scratch: Scratch | None = None) -> Run:
     """A kernel for 1 - erf(x), within 4 units in the last place in the tail too. `out` must not be `x`."""
-    wide = _erfc_float64(shape)
+    wide = _erfc_float64(shape, scratch or Scratch())
     if dtype == np.float64:
         return wide
     given, found = np.empty(shape), np.empty(shape)
@@ -273,9 +277,9 @@ def erfc(shape: tuple[int, ...], dtype: np.dtype) -> Run:
     return run
 
 
-def normal_cdf(shape: tuple[int, ...], dtype: np.dtype) -> Run:
+def normal_cdf(shape: tuple[int, ...], dtype: np.dtype, scratch: Scratch | None = None) -> Run:
     """A kernel for (1 + erf(x / sqrt 2)) / 2. `out` must not be `x`."""
     if dtype != np.float32:
-        body = _stepped(shape, _cdf_table(), -5.0, 9.0, 0.5, 1 / math.sqrt(2 * math.pi))
+        body = _stepped(shape, scratch or Scratch(), _cdf_table(), -5.0, 9.0, 0.5, 1 / math.sqrt(2 * math.pi))
         return _with_tail(body, shape, -1.0, 0.5, 0.5)
     return _normal_cdf_float32(shape)

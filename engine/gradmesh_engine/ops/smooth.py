@@ -189,22 +189,22 @@ _SLOPE_AT_0 = 2 / math.sqrt(math.pi)
 
 @in_float32
 def _erf_kernel(site: Site) -> Run:
-    return _special.erf(site.out.shape, site.out.dtype)
+    return _special.erf(site.out.shape, site.out.dtype, site.scratch)
 
 
 @in_float32
 def _scaled_erf_kernel(site: Site) -> Run:
-    return _special.scaled_erf(site.out.shape, site.out.dtype)
+    return _special.scaled_erf(site.out.shape, site.out.dtype, site.scratch)
 
 
 @in_float32
 def _erfc_kernel(site: Site) -> Run:
-    return _special.erfc(site.out.shape, site.out.dtype)
+    return _special.erfc(site.out.shape, site.out.dtype, site.scratch)
 
 
 @in_float32
 def _normal_cdf_kernel(site: Site) -> Run:
-    return _special.normal_cdf(site.out.shape, site.out.dtype)
+    return _special.normal_cdf(site.out.shape, site.out.dtype, site.scratch)
 
 
 erf = pointwise(
