@@ -10,13 +10,14 @@ import math
 import string
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, Final
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
 from gradmesh._value import App, Value, emit, known
 from gradmesh_engine.builder import Builder
-from gradmesh_engine.graph import Attrs, Graph, TensorSpec
+from gradmesh_engine.graph import TensorSpec
 from gradmesh_engine.ops import Primitive, lookup
 from gradmesh_engine.ops.pointwise import pointwise_axes
 
@@ -311,12 +312,25 @@ def _each(op: str, attrs: Mapping[str, Any], operands: Sequence[Operand], size: 
     return one("concat", *results, dim=0)
 
 
+class _Steps(NamedTuple):
+    """An application in primitives: of each its attributes and the numbers of its operands; and the results' numbers."""
+
+    nodes: tuple[tuple[Primitive, Mapping[str, Any], tuple[int, ...]], ...]
+    outputs: tuple[int, ...]
+
+
 @lru_cache(maxsize=4096)
-def _lowered(op: str, ins: tuple[TensorSpec, ...], attrs: Attrs) -> Graph:
-    """An op in primitives."""
-    builder = Builder(ins)
-    operands = [builder.value(number) for number in range(len(ins))]
-    return builder.build(lookup(op).build(builder, operands, dict(attrs)))
+def _lowered(app: App) -> _Steps:
+    """An application, which is one object for equal ones, in primitives."""
+    builder = Builder(app.ins)
+    operands = [builder.value(number) for number in range(len(app.ins))]
+    graph = builder.build(lookup(app.op).build(builder, operands, dict(app.attrs)))
+    nodes = []
+    for node in graph.nodes:
+        op = lookup(node.op)
+        assert isinstance(op, Primitive)
+        nodes.append((op, MappingProxyType(dict(node.attrs)), node.inputs))
+    return _Steps(tuple(nodes), graph.outputs)
 
 
 def _whole(app: App, operands: Sequence[Operand], size: int) -> Value:
@@ -341,16 +355,14 @@ def batched(
     """
     if app.op in _WHOLE and app.ins[0].shape and len(operands) == 1:
         return [Operand(_whole(app, operands, size), True)]
-    graph = _lowered(app.op, app.ins, app.attrs)
+    steps = _lowered(app)
     found = list(operands)
-    for node in graph.nodes:
-        op, attrs = lookup(node.op), dict(node.attrs)
-        assert isinstance(op, Primitive)
-        given = [found[number] for number in node.inputs]
+    for op, attrs, inputs in steps.nodes:
+        given = [found[number] for number in inputs]
         if op.name in ("multinomial", "randperm"):
             found.append(_positions(op.name, attrs, given, size, drawn))
         elif op.name in RANDOM:
-            changed = drawn(op.name, attrs)
+            changed = drawn(op.name, dict(attrs))
             found.append(Operand(one(op.name, *[o.value for o in given], **changed), changed != attrs))
         elif not any([operand.batched for operand in given]):
             found.append(Operand(one(op.name, *[o.value for o in given], **attrs), False))
@@ -358,4 +370,4 @@ def batched(
             rule = rule_of(op)
             result = _each(op.name, attrs, given, size) if rule is None else rule(op, attrs, given, size)
             found.append(Operand(result, True))
-    return [found[number] for number in graph.outputs]
+    return [found[number] for number in steps.outputs]

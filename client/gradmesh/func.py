@@ -18,7 +18,7 @@ from gradmesh._leaf import Leaf
 from gradmesh._modes import enable_grad
 from gradmesh._tensor import Tensor
 from gradmesh._tree import flatten, mapped
-from gradmesh._value import Value, alias, application
+from gradmesh._value import Made, Value, alias, application
 from gradmesh._vmap import vmap
 from gradmesh.nn.modules.module import Module
 from gradmesh_engine.errors import AttributeTypeError, InvalidRequestError, NotDifferentiableError
@@ -63,28 +63,31 @@ class _Level:
 
     def left(self, tree: Any) -> Any:
         """The nest as it is outside: tracked only where something besides the marks is."""
-        return mapped(lambda leaf: self._leave(leaf) if isinstance(leaf, Tensor) else leaf, tree)
+        marked: set[Made] = set()
+        return mapped(lambda leaf: self._leave(leaf, marked) if isinstance(leaf, Tensor) else leaf, tree)
 
-    def _leave(self, tensor: Tensor) -> Tensor:
+    def _leave(self, tensor: Tensor, marked: set[Made]) -> Tensor:
         value = tensor.value
-        return tensor if self._tracked(value) else _trace.wrap(alias(value))
+        return tensor if self._tracked(value, marked) else _trace.wrap(alias(value))
 
-    def _tracked(self, value: Value) -> bool:
+    def _tracked(self, value: Value, marked: set[Made]) -> bool:
+        """Whether something besides the marks is behind a value. What has only them goes into `marked`, and is known."""
         if not value.requires_grad:
             return False
-        seen = set()
+        seen: set[Made] = set()
         stack = [value]
         while stack:
             made, _ = edge_of(stack.pop())
             if isinstance(made, Leaf):
                 return True
-            if made in seen:
+            if made in seen or made in marked:
                 continue
             seen.add(made)
             operands = [operand for operand in made.inputs if operand.requires_grad]
             if not operands and made not in self.marks:
                 return True  # the mark of a differentiation around this one
             stack += operands
+        marked.update(seen)
         return False
 
 
