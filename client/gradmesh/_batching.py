@@ -313,7 +313,7 @@ def _each(op: str, attrs: Mapping[str, Any], operands: Sequence[Operand], size: 
 
 
 class _Steps(NamedTuple):
-    """An application in primitives: of each its attributes and the numbers of its operands; and the results' numbers."""
+    """An application in primitives: of each its attributes and the numbers of its operands; the results' numbers."""
 
     nodes: tuple[tuple[Primitive, Mapping[str, Any], tuple[int, ...]], ...]
     outputs: tuple[int, ...]

@@ -71,7 +71,7 @@ class _Level:
         return tensor if self._tracked(value, marked) else _trace.wrap(alias(value))
 
     def _tracked(self, value: Value, marked: set[Made]) -> bool:
-        """Whether something besides the marks is behind a value. What has only them goes into `marked`, and is known."""
+        """Whether something besides the marks is behind a value. What has only them goes into `marked`."""
         if not value.requires_grad:
             return False
         seen: set[Made] = set()

@@ -10,7 +10,7 @@ from gradmesh_engine.errors import ShapeError
 from gradmesh_engine.graph import Graph, TensorSpec
 from gradmesh_engine.ops import Factor, primitive_of
 from gradmesh_engine.plan.axes import Axis, candidate_axes, factors_of
-from gradmesh_engine.plan.blocks import BLOCK_BYTES, FEW_BLOCKS, choose_split, is_one_block, live_bytes
+from gradmesh_engine.plan.blocks import BLOCK_BYTES, FEW_BLOCKS, choose_split, is_one_block, live_bytes, written_by
 from gradmesh_engine.plan.layout import Scope, is_flat, may_turn, turn
 from gradmesh_engine.plan.order import in_order
 from gradmesh_engine.plan.packing import pack
@@ -228,7 +228,7 @@ def _peak(graph: Graph, best: Cut, split: Split | None) -> int:
     for stage in best.stages:
         live = 0
         if split is not None and stage.body:
-            per_row = live_bytes(graph, stage.body, stage.reads, (), split.length)
+            per_row = live_bytes(graph, stage.body, stage.reads, (), split.length, written_by(graph, stage))
             live = int(per_row * split.block)
             levels = max(1, split.groups.bit_length())
             live += levels * sum(graph.nbytes[p.value] for p in stage.partials)

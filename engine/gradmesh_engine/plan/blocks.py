@@ -111,8 +111,8 @@ def even_rows(length: int, rows: float) -> int:
     return -(-block // step) * step
 
 
-def _written(graph: Graph, stage: Stage) -> set[int]:
-    """What a stage's blocks make where it is to stay and do not read again."""
+def written_by(graph: Graph, stage: Stage) -> set[int]:
+    """What a stage's blocks make where it is to stay, so without a buffer, and do not read again."""
     read = {value for index in stage.body for value in graph.nodes[index].inputs}
     return {
         slot.value
@@ -136,7 +136,7 @@ def choose_split(graph: Graph, cut: Cut, length: int, work: float) -> tuple[Spli
         kept = {slot.value for slot in stage.stores}
         live = live_bytes(graph, body, stage.reads, kept, length)
         per_row = max(per_row, live)
-        if written := _written(graph, stage):
+        if written := written_by(graph, stage):
             live = live_bytes(graph, body, stage.reads, kept - written, length, written)
             live = max(live, sum(graph.nbytes[v] for v in written) / length / MOST_WRITTEN)
         cached = max(cached, live)
