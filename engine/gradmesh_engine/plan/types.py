@@ -167,8 +167,14 @@ class Plan:
 
         LAPACK uses them for matrices of some twenty rows.
         """
-        calls = {primitive_of(node.op).blas for node in self.graph.nodes}
-        return "lapack" in calls or ("matmul" in calls and self.touched_bytes > ONE_THREAD_BYTES)
+        sizes = self.graph.nbytes
+        for value, node in enumerate(self.graph.nodes, len(self.graph.inputs)):
+            blas = primitive_of(node.op).blas
+            if blas == "lapack":
+                return True
+            if blas and sizes[value] + sum([sizes[i] for i in node.inputs]) > ONE_THREAD_BYTES:
+                return True
+        return False
 
     @cached_property
     def parallel(self) -> int:
