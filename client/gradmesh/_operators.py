@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from gradmesh import _tensor, _trace
 from gradmesh._functions import binary, integers, layout, linalg, unary
-from gradmesh._functions._common import NUMBERS, Number, Operand, in_place
+from gradmesh._functions._common import NUMBERS, Number, Operand, both, in_place
 from gradmesh_engine import dtypes
 from gradmesh_engine.errors import AttributeTypeError
 
@@ -26,7 +26,7 @@ def _operator(function: Callable[[Tensor, Any], Tensor], op: str = "") -> Callab
             result: Tensor = _trace.record(op, self, other)
             return result
         if isinstance(other, _tensor.Tensor) or isinstance(other, NUMBERS):  # noqa: SIM101 (quicker than a new tuple)
-            return function(self, other)
+            return both(op, self, other) if op else function(self, other)
         return NotImplemented
 
     operate.__name__ = function.__name__
