@@ -54,20 +54,25 @@ def pointwise_axes(specs: Specs, out: TensorSpec, **_: AttrValue) -> list[Factor
     return factors
 
 
+def _number_axes(specs: Specs, out: TensorSpec, **_: AttrValue) -> list[Factor]:
+    """The same for ops whose 0-d operands stay so: they are told apart where another dim would come in front."""
+    return pointwise_axes(specs, out)
+
+
 def meet(specs: Sequence[TensorSpec]) -> np.dtype:
     """The dtype pointwise operands are promoted to; 0-d ones yield to those with dims."""
     return dtypes.result_type([(s.dtype, 2 if s.shape else 1) for s in specs])
 
 
-def together(operands: Sequence[V], dtype: np.dtype) -> list[V]:
-    """The operands converted to `dtype` and expanded to their common shape."""
+def together(operands: Sequence[V], dtype: np.dtype, numbers: bool = False) -> list[V]:
+    """The operands converted to `dtype` and expanded to their common shape; with `numbers`, 0-d ones are not."""
     expand, convert = primitive_of("expand"), primitive_of("convert")
     shape = broadcast_shapes([v.shape for v in operands])
     made = []
     for v in operands:
         if v.dtype != dtype:
             v = convert(v, dtype=dtype.name)
-        made.append(v if v.shape == shape else expand(v, shape=shape))
+        made.append(v if v.shape == shape or (numbers and not v.ndim) else expand(v, shape=shape))
     return made
 
 
@@ -191,6 +196,7 @@ def pointwise(
     attrs: Mapping[str, Attr] | None = None,
     cost: float = 1.0,
     inplace: bool = True,
+    numbers: bool = False,
     grad_name: GradName = "",
     doc: str = "",
     check: Callable[[Mapping[str, AttrValue], np.dtype], object] | None = None,
@@ -199,7 +205,8 @@ def pointwise(
 
     Operands are promoted together (torch.result_type), then `compute` gives the dtype they are
     converted to and `result` the dtype of the outcome. `cost` is in adds per element. `inplace` is
-    false for kernels of several passes that read an operand after the first write. `check` raises
+    false for kernels of several passes that read an operand after the first write. Where `numbers`, 0-d operands
+    are not expanded: the kernel broadcasts them, and the vjp sums. `check` raises
     for attributes that mean nothing to operands of their common dtype.
     """
 
@@ -224,7 +231,7 @@ def pointwise(
         common = specs[0].dtype if alike else meet(specs)
         # A dtype the op refuses stays, for `spec` to refuse it by name.
         wanted = compute(common) if allowed(common) else common
-        return operands if alike and wanted == common else together(operands, wanted)
+        return operands if alike and wanted == common else together(operands, wanted, numbers)
 
     return declare(
         Primitive(
@@ -237,7 +244,7 @@ def pointwise(
             kernel=(lambda site: kernel) if isinstance(kernel, np.ufunc) else kernel,
             ufunc=kernel if isinstance(kernel, np.ufunc) else None,
             vjp=vjp,
-            axes=pointwise_axes,
+            axes=_number_axes if numbers else pointwise_axes,
             turned=unturned,
             cost=lambda specs, out, attrs: cost * out.size,
             cheap=True,

@@ -14,6 +14,7 @@ from gradmesh_engine.builder import V
 from gradmesh_engine.graph import AttrValue
 from gradmesh_engine.ops import _simd, _special
 from gradmesh_engine.ops.base import Primitive, Site
+from gradmesh_engine.ops.layout import sum_to
 from gradmesh_engine.ops.pointwise import REAL, Run, conjugate, floating, in_float32, pointwise
 
 
@@ -217,6 +218,17 @@ erf = pointwise(
     vjp=lambda g, y, x: (g * _SLOPE_AT_0 * exp(-(x * x)),),
     doc="The error function: 2/sqrt(pi) times the integral of e^(-t²) from 0 to x.",
 )
+
+
+def _scaled_erf_vjp(g: V, y: V, x: V, shift: V, factor: V) -> tuple[V, V, V]:
+    scaled = g * factor
+    return (
+        scaled * _SLOPE_AT_0 * exp(-(x * x)),
+        sum_to(scaled, shift.shape),
+        sum_to(g * (erf(x) + shift), factor.shape),
+    )
+
+
 scaled_erf = pointwise(
     "scaled_erf",
     _scaled_erf_kernel,
@@ -225,11 +237,8 @@ scaled_erf = pointwise(
     allowed=REAL,
     cost=26.0,
     inplace=False,
-    vjp=lambda g, y, x, shift, factor: (
-        g * factor * _SLOPE_AT_0 * exp(-(x * x)),
-        g * factor,
-        g * (erf(x) + shift),
-    ),
+    numbers=True,
+    vjp=_scaled_erf_vjp,
     grad_name="MulBackward0",
     doc="(erf(x) + shift) * factor: with 1 and 0.5 the normal distribution's cdf.",
 )

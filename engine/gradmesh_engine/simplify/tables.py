@@ -12,7 +12,6 @@ from gradmesh_engine.builder import V
 from gradmesh_engine.graph import Graph, Node
 from gradmesh_engine.ops import primitive_of
 from gradmesh_engine.simplify.rewriter import Rewriter
-from gradmesh_engine.simplify.scalars import expanded
 
 
 def tables(graph: Graph) -> Graph:
@@ -43,7 +42,7 @@ def tables(graph: Graph) -> Graph:
                 shift = -shift  # s - erf(x) is (erf(x) - s) * -1
                 factor = factor if position == 0 else -factor
             x = rw.values[made.inputs[0]]
-            result: V = primitive_of("scaled_erf")(x, expanded(shift, x), expanded(factor, x))
+            result: V = primitive_of("scaled_erf")(x, shift, factor)
             return result
         return None
 
