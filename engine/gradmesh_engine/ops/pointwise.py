@@ -65,14 +65,15 @@ def meet(specs: Sequence[TensorSpec]) -> np.dtype:
 
 
 def together(operands: Sequence[V], dtype: np.dtype, numbers: bool = False) -> list[V]:
-    """The operands converted to `dtype` and expanded to their common shape; with `numbers`, 0-d ones are not."""
+    """The operands as `dtype`, expanded to their common shape; with `numbers`, 0-d ones behind the first are not."""
     expand, convert = primitive_of("expand"), primitive_of("convert")
     shape = broadcast_shapes([v.shape for v in operands])
     made = []
-    for v in operands:
+    for position, v in enumerate(operands):
         if v.dtype != dtype:
             v = convert(v, dtype=dtype.name)
-        made.append(v if v.shape == shape or (numbers and not v.ndim) else expand(v, shape=shape))
+        stays = v.shape == shape or (numbers and position > 0 and not v.ndim)
+        made.append(v if stays else expand(v, shape=shape))
     return made
 
 
@@ -206,7 +207,7 @@ def pointwise(
     Operands are promoted together (torch.result_type), then `compute` gives the dtype they are
     converted to and `result` the dtype of the outcome. `cost` is in adds per element. `inplace` is
     false for kernels of several passes that read an operand after the first write. Where `numbers`, 0-d operands
-    are not expanded: the kernel broadcasts them, and the vjp sums. `check` raises
+    behind the first are not expanded: the kernel broadcasts them, and the vjp sums. `check` raises
     for attributes that mean nothing to operands of their common dtype.
     """
 

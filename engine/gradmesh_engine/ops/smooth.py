@@ -223,7 +223,7 @@ erf = pointwise(
 def _scaled_erf_vjp(g: V, y: V, x: V, shift: V, factor: V) -> tuple[V, V, V]:
     scaled = g * factor
     return (
-        sum_to(scaled * _SLOPE_AT_0 * exp(-(x * x)), x.shape),
+        scaled * _SLOPE_AT_0 * exp(-(x * x)),
         sum_to(scaled, shift.shape),
         sum_to(g * (erf(x) + shift), factor.shape),
     )
