@@ -39,6 +39,7 @@ from gradmesh_engine.errors import (
     DeadlineError,
     GradmeshError,
     InvalidRequestError,
+    UnavailableError,
 )
 from gradmesh_engine.graph import Graph
 from gradmesh_engine.session import Request, Result
@@ -46,6 +47,9 @@ from gradmesh_engine.session import Request, Result
 __all__ = ["AsyncSession", "connect"]
 
 _T = TypeVar("_T")
+
+_BROKEN_OFF: Final = "Internal error from Core"
+"""What grpc.aio says of a call that the server ended while it was being written. It forgets how the server ended it."""
 
 
 class _Ticket:
@@ -323,7 +327,22 @@ class AsyncSession:
         try:
             return await method(step.message, timeout=step.timeout_seconds, metadata=self._conversation.metadata())
         except (grpc.RpcError, grpc.aio.UsageError, asyncio.CancelledError) as error:
-            raise self._failure(error, endpoint, step.graph) from None
+            cause: BaseException = error
+            if isinstance(error, grpc.aio.AioRpcError) and error.details() == _BROKEN_OFF and step.method == "Upload":
+                cause = await self._why_ended(step)
+            raise self._failure(cause, endpoint, step.graph) from None
+
+    async def _why_ended(self, step: Call) -> BaseException:
+        """Why a server ended a call whose parts were still being written: what it says to one without parts."""
+        method = self._connection(step.endpoint).methods[step.method]
+        try:
+            await method(iter(()), timeout=step.timeout_seconds, metadata=self._conversation.metadata())
+        except asyncio.CancelledError as error:
+            return error
+        except grpc.RpcError as error:
+            if error.code() is not grpc.StatusCode.INVALID_ARGUMENT:
+                return error
+        return UnavailableError(f"the server at {step.endpoint.address} ended the call", remedy="try again")
 
     async def _fetch(self, step: Fetch) -> np.ndarray:
         endpoint = step.endpoint
