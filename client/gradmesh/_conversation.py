@@ -199,8 +199,12 @@ class Conversation:
         found = decode_error(error, endpoint.address, graph)
         if isinstance(found, CancelledError) and not self.closed:
             # Only closing the session, or the caller's task, cancels on this side: a server that stopped did.
-            return UnavailableError(f"the server at {endpoint.address} ended the call", remedy="try again")
+            return self.ended(endpoint)
         return found
+
+    def ended(self, endpoint: Endpoint) -> UnavailableError:
+        """What a call says that the server ended without a word."""
+        return UnavailableError(f"the server at {endpoint.address} ended the call", remedy="try again")
 
     def is_closed(self) -> UnavailableError:
         """What a closed session says."""

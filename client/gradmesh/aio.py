@@ -39,7 +39,6 @@ from gradmesh_engine.errors import (
     DeadlineError,
     GradmeshError,
     InvalidRequestError,
-    UnavailableError,
 )
 from gradmesh_engine.graph import Graph
 from gradmesh_engine.session import Request, Result
@@ -342,7 +341,7 @@ class AsyncSession:
         except grpc.RpcError as error:
             if error.code() is not grpc.StatusCode.INVALID_ARGUMENT:
                 return error
-        return UnavailableError(f"the server at {step.endpoint.address} ended the call", remedy="try again")
+        return self._conversation.ended(step.endpoint)
 
     async def _fetch(self, step: Fetch) -> np.ndarray:
         endpoint = step.endpoint

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from typing import Any
 
+import grpc
 import numpy as np
 import pytest
 
@@ -540,5 +541,30 @@ def test_arrays_come_back_with_the_same_bits(server: Server) -> None:
             expected = [local.run(request) for request in requests]
         for got, wanted in zip(await asyncio.gather(*map(session.run, requests)), expected, strict=True):
             assert equal_bits(got.gradients[0], wanted.gradients[0])
+
+    play(server, scenario)
+
+
+def test_an_upload_that_breaks_off_is_made_again(server: Server) -> None:
+    """What grpc.aio says where a server ends a call that is being written is no word of the server's."""
+
+    async def scenario(session: AsyncSession) -> None:
+        (endpoint,) = session._conversation.addresses.endpoints
+        methods = session._connection(endpoint).methods
+        upload, broken = methods["Upload"], []
+
+        async def breaks_once(parts: Any, **options: Any) -> Any:
+            if broken:
+                return await upload(parts, **options)
+            broken.append(parts)
+            nothing = grpc.aio.Metadata()
+            raise grpc.aio.AioRpcError(grpc.StatusCode.INTERNAL, nothing, nothing, details="Internal error from Core")
+
+        methods["Upload"] = breaks_once
+        request = chain_request(MIB, wrt=(0,))
+        with gm.LocalSession() as local:
+            expected = local.run(request)
+        got = await session.run(request)
+        assert broken and equal_bits(got.gradients[0], expected.gradients[0])
 
     play(server, scenario)
